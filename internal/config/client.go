@@ -1,0 +1,166 @@
+package config
+
+import "time"
+
+// Client is .mixminionrc. [Client.Sections] says what each field means.
+type Client struct {
+	File
+
+	Host        Host
+	Directories ClientDirectories
+	User        User
+	Security    Security
+	Network     Network
+}
+
+// ClientDirectories is the section [DirectoryServers] of a client.
+type ClientDirectories struct {
+	ServerURL               Lines
+	MaxSkew                 Interval
+	AllowOldDirectoryFormat bool
+	DirectoryTimeout        Interval
+}
+
+// User is the section of the same name.
+type User struct {
+	UserDir Path
+}
+
+// Security is the section of the same name.
+type Security struct {
+	SURBAddress    string
+	SURBLifetime   Interval
+	ForwardPath    string
+	ReplyPath      string
+	SURBPath       string
+	BlockServers   List
+	BlockEntries   List
+	BlockExits     List
+	PathLength     string
+	SURBPathLength string
+}
+
+// Network is the section of the same name.
+type Network struct {
+	Timeout Interval
+}
+
+// DefaultClient returns the defaults, which pass Validate.
+func DefaultClient() *Client {
+	c := new(Client)
+	setDefaults(c.Sections())
+	return c
+}
+
+// ParseClient reads .mixminionrc; see [Parse].
+func ParseClient(data []byte, name string) (*Client, error) {
+	c := new(Client)
+	if err := Parse(data, name, c); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Sections is the table of all sections and keys of .mixminionrc.
+func (c *Client) Sections() []Section {
+	const noLength = "write a path instead, like *4 for four random mixes"
+	return []Section{
+		c.Host.section(),
+		{
+			Name: "DirectoryServers",
+			Doc:  "Where to learn which mixes there are.",
+			Keys: []Key{
+				{Name: "ServerURL", To: &c.Directories.ServerURL, Unused: later,
+					Doc: "A directory server to download from."},
+				{Name: "MaxSkew", To: &c.Directories.MaxSkew, Default: "10 minutes", Unused: later,
+					Doc: "How far the clock of a directory server may differ from ours."},
+				{Name: "AllowOldDirectoryFormat", To: &c.Directories.AllowOldDirectoryFormat, Default: "yes", Unused: later,
+					Doc: "Whether to read directories of the time before 0.0.8."},
+				{Name: "DirectoryTimeout", To: &c.Directories.DirectoryTimeout, Default: "1 minute", Unused: later,
+					Doc: "How long to wait for a directory server."},
+			},
+		},
+		{
+			Name: "User",
+			Doc:  "Your own files.",
+			Keys: []Key{
+				{Name: "UserDir", To: &c.User.UserDir, Default: "~/.mixminion",
+					Doc: "The directory for keys, waiting packets and what is known about mixes."},
+			},
+		},
+		{
+			Name: "Security",
+			Doc:  "Paths and reply blocks. A path names mixes or, better, asks for random ones.",
+			Keys: []Key{
+				{Name: "ForwardPath", To: &c.Security.ForwardPath, Default: "*4",
+					Doc: "The path of messages."},
+				{Name: "ReplyPath", To: &c.Security.ReplyPath, Default: "*4",
+					Doc: "The path of replies, up to the first mix of the reply block."},
+				{Name: "SURBPath", To: &c.Security.SURBPath, Default: "*4",
+					Doc: "The path inside reply blocks."},
+				{Name: "SURBAddress", To: &c.Security.SURBAddress, Example: "you@example.com",
+					Doc: "Your address, to which reply blocks lead."},
+				{Name: "SURBLifetime", To: &c.Security.SURBLifetime, Default: "7 days",
+					Doc: "How long a reply block can be used."},
+				{Name: "BlockServers", To: &c.Security.BlockServers, Example: "alice, bob",
+					Doc: "Mixes that random paths never use, by nickname."},
+				{Name: "BlockEntries", To: &c.Security.BlockEntries,
+					Doc: "Mixes that random paths never use first."},
+				{Name: "BlockExits", To: &c.Security.BlockExits,
+					Doc: "Mixes that random paths never use last."},
+				{Name: "PathLength", To: &c.Security.PathLength, Unused: noLength,
+					Doc: "The length of paths, in old versions."},
+				{Name: "SURBPathLength", To: &c.Security.SURBPathLength, Unused: noLength,
+					Doc: "The length of paths in reply blocks, in old versions."},
+			},
+		},
+		{
+			Name: "Network",
+			Doc:  "Connections.",
+			Keys: []Key{
+				{Name: "Timeout", Alias: "ConnectionTimeout", To: &c.Network.Timeout, Default: "2 minutes",
+					Doc: "How long to wait for a mix that does not answer."},
+			},
+		},
+	}
+}
+
+// Validate checks what no single value shows. Its error joins one [*Error]
+// for each mistake.
+func (c *Client) Validate() error {
+	p := &problems{file: &c.File}
+	if c.User.UserDir == "" {
+		p.add("User", "UserDir", "is missing; name a directory")
+	}
+	if c.Security.SURBLifetime < Interval(time.Hour) {
+		p.add("Security", "SURBLifetime", "is %s; a reply block must live for at least 1 hour to be of use",
+			c.Security.SURBLifetime)
+	}
+	for _, k := range []struct{ name, value string }{
+		{"ForwardPath", c.Security.ForwardPath},
+		{"ReplyPath", c.Security.ReplyPath},
+		{"SURBPath", c.Security.SURBPath},
+	} {
+		if k.value == "" {
+			p.add("Security", k.name, "is empty; write a path like *4")
+		}
+	}
+	if c.Network.Timeout <= 0 {
+		p.add("Network", "Timeout", "must be longer than nothing")
+	}
+	return p.err()
+}
+
+// Warnings lists what is legal but unwise, and what is given but not used by
+// this version: one sentence each.
+func (c *Client) Warnings() []string {
+	w := warnings{file: &c.File}
+	w.unused(c.Sections())
+	switch t := c.Network.Timeout; {
+	case t < Interval(5*time.Second):
+		w.add("Network", "Timeout", "is %s: many mixes will seem dead", t)
+	case t > Interval(2*time.Minute):
+		w.add("Network", "Timeout", "is %s: more than two minutes only makes you wait", t)
+	}
+	return w.list
+}

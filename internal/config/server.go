@@ -1,0 +1,248 @@
+package config
+
+import (
+	"net/netip"
+	"path/filepath"
+	"strings"
+)
+
+// Server is mixminiond.conf. [Server.Sections] says what each field means.
+type Server struct {
+	File
+
+	Host               Host
+	Main               Main
+	Pinging            Pinging
+	Directories        ServerDirectories
+	IncomingMMTP       IncomingMMTP
+	OutgoingMMTP       OutgoingMMTP
+	DeliveryMBOX       DeliveryMBOX
+	DeliverySMTP       DeliverySMTP
+	DeliverySMTPViaMix DeliverySMTPViaMix
+	DeliveryFragmented DeliveryFragmented
+}
+
+// Host is the section [Host] of both programs.
+type Host struct {
+	ShredCommand  Command
+	EntropySource Path
+	TrustedUser   Lines
+	FileParanoia  bool
+}
+
+// Main is the section [Server].
+type Main struct {
+	BaseDir   Path
+	LogFile   Path
+	StatsFile Path
+	KeyDir    Path
+	WorkDir   Path
+	QueueDir  Path
+	PidFile   Path
+
+	LogLevel      LogLevel
+	EchoMessages  bool
+	Daemon        bool
+	LogStats      bool
+	StatsInterval Interval
+
+	EncryptIdentityKey bool
+	EncryptPrivateKey  bool
+	IdentityKeyBits    int
+	PublicKeyLifetime  Interval
+	PublicKeyOverlap   Interval
+
+	Mode               Mode
+	Nickname           Nickname
+	ContactEmail       Mailbox
+	ContactFingerprint string
+	Comments           string
+
+	ModulePath Path
+	Module     Lines
+
+	MixAlgorithm   MixAlgorithm
+	MixInterval    Interval
+	MixJitter      Fraction
+	MixPoolRate    Fraction
+	MixPoolMinSize int
+
+	Timeout           Interval
+	MaxDisk           Size
+	MaxBandwidth      Size
+	MaxBandwidthSpike Size
+}
+
+// Pinging is the section of the same name.
+type Pinging struct {
+	Enabled             bool
+	RecomputeInterval   Interval
+	ServerPingPeriod    Interval
+	DullChainPingPeriod Interval
+	ChainPingPeriod     Interval
+	ServerProbePeriod   Interval
+	RetainData          Interval
+	RetainResults       Interval
+}
+
+// ServerDirectories is the section [DirectoryServers] of a server.
+type ServerDirectories struct {
+	ServerURL  Lines
+	PublishURL Lines
+	Publish    bool
+	MaxSkew    Interval
+}
+
+// IncomingMMTP is the section [Incoming/MMTP].
+type IncomingMMTP struct {
+	Enabled    bool
+	IP         netip.Addr
+	Hostname   Hostname
+	Port       Port
+	ListenIP   netip.Addr
+	ListenPort Port
+	ListenIP6  netip.Addr
+	Allow      AddressSets
+	Deny       AddressSets
+}
+
+// Listen returns the addresses to listen on: an IPv4 one, and an IPv6 one
+// when ListenIP6 is given.
+func (i *IncomingMMTP) Listen() []netip.AddrPort {
+	ip, port := i.ListenIP, i.ListenPort
+	if !ip.IsValid() {
+		ip = i.IP
+	}
+	if port == 0 {
+		port = i.Port
+	}
+	out := []netip.AddrPort{netip.AddrPortFrom(ip, uint16(port))}
+	if i.ListenIP6.IsValid() {
+		out = append(out, netip.AddrPortFrom(i.ListenIP6, uint16(port)))
+	}
+	return out
+}
+
+// OutgoingMMTP is the section [Outgoing/MMTP].
+type OutgoingMMTP struct {
+	Enabled        bool
+	Retry          IntervalList
+	MaxConnections int
+	Allow          AddressSets
+	Deny           AddressSets
+}
+
+// Mail holds the keys that the exits which write mail have in common.
+type Mail struct {
+	Advertise        bool
+	Retry            IntervalList
+	MaximumSize      Size
+	AllowFromAddress bool
+	ReturnAddress    Mailbox
+	FromTag          string
+	SubjectLine      string
+	XAbuse           string
+	Comments         string
+	Message          string
+}
+
+// SizeLimit is MaximumSize as it is enforced and advertised: in whole
+// kilobytes, and never less than fits into one packet.
+func (m *Mail) SizeLimit() Size {
+	return max(32*KB, (m.MaximumSize+KB-1)/KB*KB)
+}
+
+// Relay says to which mail server an exit hands its mail, and how.
+type Relay struct {
+	SMTPServer       HostPort
+	SMTPTLS          TLSMode
+	SMTPUser         string
+	SMTPPasswordFile Path
+	SMTPHelo         Hostname
+	SMTPCAFile       Path
+	SendmailCommand  Command
+}
+
+// DeliveryMBOX is the section [Delivery/MBOX].
+type DeliveryMBOX struct {
+	Enabled       bool
+	AddressFile   Path
+	RemoveContact Mailbox
+	Mail
+	Relay
+}
+
+// DeliverySMTP is the section [Delivery/SMTP].
+type DeliverySMTP struct {
+	Enabled       bool
+	BlacklistFile Path
+	Mail
+	Relay
+}
+
+// DeliverySMTPViaMix is the section [Delivery/SMTP-Via-Mixmaster].
+type DeliverySMTPViaMix struct {
+	Enabled    bool
+	MixCommand Command
+	Server     string
+	Mail
+}
+
+// DeliveryFragmented is the section [Delivery/Fragmented].
+type DeliveryFragmented struct {
+	Enabled         bool
+	MaximumSize     Size
+	MaximumInterval Interval
+}
+
+// DefaultServer returns the defaults. They do not pass Validate as they are:
+// a mix needs a nickname and a contact address.
+func DefaultServer() *Server {
+	s := new(Server)
+	setDefaults(s.Sections())
+	return s
+}
+
+// ParseServer reads mixminiond.conf; see [Parse].
+func ParseServer(data []byte, name string) (*Server, error) {
+	s := new(Server)
+	if err := Parse(data, name, s); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// ServerPaths are the files and directories of a mix, without "~/" and joined
+// to the base directory.
+type ServerPaths struct {
+	BaseDir, LogFile, StatsFile, KeyDir, WorkDir, QueueDir, PidFile string
+}
+
+// Paths resolves the paths of the section [Server] for a user's home directory.
+func (s *Server) Paths(home string) ServerPaths {
+	base := s.Main.BaseDir.In("", home)
+	return ServerPaths{
+		BaseDir:   base,
+		LogFile:   s.Main.LogFile.In(base, home),
+		StatsFile: s.Main.StatsFile.In(base, home),
+		KeyDir:    s.Main.KeyDir.In(base, home),
+		WorkDir:   s.Main.WorkDir.In(base, home),
+		QueueDir:  s.Main.QueueDir.In(base, home),
+		PidFile:   s.Main.PidFile.In(base, home),
+	}
+}
+
+// In resolves a path: "~/" stands for home, and what is not absolute is
+// joined to dir. An empty path, an optional file that is not given, stays empty.
+func (v Path) In(dir, home string) string {
+	p := string(v)
+	switch {
+	case p == "" || filepath.IsAbs(p):
+		return p
+	case p == "~":
+		return home
+	case strings.HasPrefix(p, "~/"):
+		return filepath.Join(home, p[2:])
+	}
+	return filepath.Join(dir, p)
+}

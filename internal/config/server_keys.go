@@ -1,0 +1,302 @@
+package config
+
+const (
+	later    = "not available in this version"
+	noFilter = "connections are not filtered by address; use the packet filter of the system"
+
+	enabledDoc = "Whether to do this at all: yes or no."
+)
+
+// Sections is the table of all sections and keys of mixminiond.conf.
+func (s *Server) Sections() []Section {
+	return []Section{
+		s.Host.section(),
+		{
+			Name: "Server",
+			Doc:  "The mix itself: its name, its files, its keys and how it mixes.",
+			Keys: s.Main.keys(),
+		},
+		{
+			Name:   "Pinging",
+			Doc:    "Measuring how reliable other mixes are.",
+			Unused: later,
+			Keys:   s.Pinging.keys(),
+		},
+		{
+			Name: "DirectoryServers",
+			Doc:  "Where this mix publishes its descriptor.",
+			Keys: []Key{
+				{Name: "ServerURL", To: &s.Directories.ServerURL, Unused: later,
+					Doc: "A directory server to download from."},
+				{Name: "PublishURL", To: &s.Directories.PublishURL, Unused: later,
+					Doc: "A directory server to publish to."},
+				{Name: "Publish", To: &s.Directories.Publish, Default: "no", Unused: later,
+					Doc: "Whether to publish the descriptor of this mix."},
+				{Name: "MaxSkew", To: &s.Directories.MaxSkew, Default: "10 minutes", Unused: later,
+					Doc: "How far the clock of a directory server may differ from ours."},
+			},
+		},
+		{
+			Name: "Incoming/MMTP",
+			Doc:  "Receiving packets from users and other mixes.",
+			Keys: s.IncomingMMTP.keys(),
+		},
+		{
+			Name: "Outgoing/MMTP",
+			Doc:  "Sending packets to other mixes.",
+			Keys: s.OutgoingMMTP.keys(),
+		},
+		{
+			Name: "Delivery/MBOX",
+			Doc:  "Delivering messages to local users, who are named in an address file.",
+			Keys: s.DeliveryMBOX.keys(),
+		},
+		{
+			Name: "Delivery/SMTP",
+			Doc:  "Delivering messages to any mail address. Expect complaints; set X-Abuse and Message so that people know where to turn.",
+			Keys: s.DeliverySMTP.keys(),
+		},
+		{
+			Name:   "Delivery/SMTP-Via-Mixmaster",
+			Doc:    "Delivering messages through a network of Type II remailers.",
+			Unused: later,
+			Keys:   s.DeliverySMTPViaMix.keys(),
+		},
+		{
+			Name: "Delivery/Fragmented",
+			Doc:  "Putting messages together that arrive in several packets, before they are delivered by mail.",
+			Keys: []Key{
+				{Name: "Enabled", To: &s.DeliveryFragmented.Enabled, Required: true, Example: "no", Doc: enabledDoc},
+				{Name: "MaximumSize", To: &s.DeliveryFragmented.MaximumSize, Example: "1M",
+					Doc: "The largest message to put together, compressed. Needed when Enabled."},
+				{Name: "MaximumInterval", To: &s.DeliveryFragmented.MaximumInterval, Default: "2 days",
+					Doc: "How long to wait for the missing fragments of a message."},
+			},
+		},
+	}
+}
+
+func (h *Host) section() Section {
+	return Section{
+		Name: "Host",
+		Doc:  "The machine that the program runs on.",
+		Keys: []Key{
+			{Name: "ShredCommand", To: &h.ShredCommand,
+				Unused: "no command is run to erase files; keep them on an encrypted disk",
+				Doc:    "A command that erases files."},
+			{Name: "EntropySource", To: &h.EntropySource,
+				Unused: "randomness always comes from the operating system",
+				Doc:    "A file to read random bytes from."},
+			{Name: "TrustedUser", To: &h.TrustedUser, Unused: later,
+				Doc: "A user, by name or number, who may own directories above ours."},
+			{Name: "FileParanoia", To: &h.FileParanoia, Default: "yes",
+				Doc: "Whether to refuse private directories that other users could read or replace."},
+		},
+	}
+}
+
+func (m *Main) keys() []Key {
+	return []Key{
+		{Name: "Nickname", To: &m.Nickname, Required: true, Example: "yournickname",
+			Doc: "The name of this mix: at most 24 letters, digits and hyphens, a letter first. Users write it in paths."},
+		{Name: "Contact-Email", To: &m.ContactEmail, Required: true, Example: "you@example.com",
+			Doc: "A mail address where the operator can be reached. It is published."},
+		{Name: "Contact-Fingerprint", To: &m.ContactFingerprint,
+			Doc: "The fingerprint of the operator's OpenPGP key. It is published."},
+		{Name: "Comments", To: &m.Comments,
+			Doc: "A remark about this mix. It is published."},
+		{Name: "Mode", To: &m.Mode, Default: "relay",
+			Doc: "relay serves everybody; local, for one's own packets only, is " + later + "."},
+
+		{Name: "BaseDir", Alias: "Homedir", To: &m.BaseDir, Default: "/var/spool/minion",
+			Doc: "The directory that holds all files of this mix. The files below are relative to it."},
+		{Name: "LogFile", To: &m.LogFile, Default: "log",
+			Doc: "The log."},
+		{Name: "StatsFile", To: &m.StatsFile, Default: "stats",
+			Doc: "The statistics."},
+		{Name: "KeyDir", To: &m.KeyDir, Default: "keys",
+			Doc: "The directory of the private keys."},
+		{Name: "WorkDir", To: &m.WorkDir, Default: "work",
+			Doc: "The directory of everything that only the program itself needs."},
+		{Name: "QueueDir", To: &m.QueueDir, Default: "work/queues",
+			Doc: "The directory of the packets that wait."},
+		{Name: "PidFile", To: &m.PidFile, Default: "pid",
+			Doc: "The file that holds the process id while the mix runs."},
+
+		{Name: "LogLevel", To: &m.LogLevel, Default: "WARN",
+			Doc: "The least severe lines that are logged: TRACE, DEBUG, INFO, WARN, ERROR, FATAL or NEVER."},
+		{Name: "EchoMessages", To: &m.EchoMessages, Default: "no",
+			Doc: "Whether to print the log on the terminal too."},
+		{Name: "Daemon", To: &m.Daemon, Default: "no",
+			Unused: "the program stays in the foreground; let a service manager start it",
+			Doc:    "Whether to run in the background."},
+		{Name: "LogStats", To: &m.LogStats, Default: "yes",
+			Doc: "Whether to count events and write the counts to StatsFile."},
+		{Name: "StatsInterval", To: &m.StatsInterval, Default: "1 day",
+			Doc: "The time that one set of counts covers, at least an hour: finer counts would help to follow packets."},
+
+		{Name: "EncryptIdentityKey", To: &m.EncryptIdentityKey, Default: "no", Unused: later,
+			Doc: "Whether to keep the identity key encrypted."},
+		{Name: "EncryptPrivateKey", To: &m.EncryptPrivateKey, Default: "no", Unused: later,
+			Doc: "Whether to keep the packet keys encrypted."},
+		{Name: "IdentityKeyBits", To: &m.IdentityKeyBits, Default: "2048",
+			Doc: "The length of a new identity key, 2048 to 4096."},
+		{Name: "PublicKeyLifetime", To: &m.PublicKeyLifetime, Default: "30 days",
+			Doc: "How long a packet key is announced, at least a day."},
+		{Name: "PublicKeyOverlap", To: &m.PublicKeyOverlap, Default: "48 hours",
+			Doc: "How long packets for an old packet key are still accepted, 6 to 72 hours. Then the key is destroyed with its replay log."},
+
+		{Name: "MixAlgorithm", To: &m.MixAlgorithm, Default: "BinomialDynamicPool",
+			Doc: "How a batch is picked: BinomialDynamicPool, DynamicPool or, for tests only, Timed. " + mixAlgorithmSynonyms},
+		{Name: "MixInterval", To: &m.MixInterval, Default: "5 minutes",
+			Doc: "The time from one batch to the next."},
+		{Name: "MixJitter", To: &m.MixJitter, Default: "20%",
+			Doc: "How much each MixInterval is shortened or lengthened at random, at most."},
+		{Name: "MixPoolRate", To: &m.MixPoolRate, Default: "40%",
+			Doc: "The part of the pool that one batch may hold at most."},
+		{Name: "MixPoolMinSize", To: &m.MixPoolMinSize, Default: "16",
+			Doc: "The number of packets that always stay in the pool."},
+
+		{Name: "Timeout", To: &m.Timeout, Default: "5 minutes",
+			Doc: "How long a connection may be silent before it is closed."},
+		// 10G is about 320,000 packets, hours of a busy mix whose neighbours
+		// are down, and still leaves a small rented server's disk half empty.
+		{Name: "MaxDisk", To: &m.MaxDisk, Default: "10G",
+			Doc: "The disk space that waiting packets may take. When it is used up, new packets are rejected and their senders try again later."},
+		{Name: "MaxBandwidth", To: &m.MaxBandwidth, Unused: later,
+			Doc: "Bytes to send and receive in a second, on average."},
+		{Name: "MaxBandwidthSpike", To: &m.MaxBandwidthSpike, Unused: later,
+			Doc: "Bytes to send and receive in a second, at most."},
+
+		{Name: "ModulePath", To: &m.ModulePath, Unused: later,
+			Doc: "A directory of delivery modules."},
+		{Name: "Module", To: &m.Module, Unused: later,
+			Doc: "A delivery module to load."},
+	}
+}
+
+func (p *Pinging) keys() []Key {
+	return []Key{
+		{Name: "Enabled", To: &p.Enabled, Required: true, Example: "no", Doc: enabledDoc},
+		{Name: "RecomputeInterval", To: &p.RecomputeInterval, Default: "30 minutes",
+			Doc: "The time from one computation of results to the next."},
+		{Name: "ServerPingPeriod", To: &p.ServerPingPeriod, Default: "2 hours",
+			Doc: "The time from one ping of a mix to the next."},
+		{Name: "DullChainPingPeriod", To: &p.DullChainPingPeriod, Default: "4 days",
+			Doc: "The time from one ping of a pair of mixes to the next."},
+		{Name: "ChainPingPeriod", To: &p.ChainPingPeriod, Default: "1 day",
+			Doc: "The same for a pair that may be broken."},
+		{Name: "ServerProbePeriod", To: &p.ServerProbePeriod, Default: "1 hour",
+			Doc: "The time from one probe of a link to the next."},
+		{Name: "RetainData", To: &p.RetainData, Default: "30 days",
+			Doc: "How long single pings are kept."},
+		{Name: "RetainResults", To: &p.RetainResults, Default: "1 year",
+			Doc: "How long results are kept."},
+	}
+}
+
+func (i *IncomingMMTP) keys() []Key {
+	return []Key{
+		{Name: "Enabled", To: &i.Enabled, Required: true, Example: "no", Doc: enabledDoc},
+		{Name: "Hostname", To: &i.Hostname, Example: "mix.example.com",
+			Doc: "The name under which others reach this mix. Needed when Enabled. It is published."},
+		{Name: "IP", To: &i.IP, Default: "0.0.0.0",
+			Doc: "The IPv4 address under which others reach this mix; 0.0.0.0 stands for all addresses of the machine. " +
+				"Old descriptors need one; today's software goes by Hostname."},
+		{Name: "Port", To: &i.Port, Default: "48099",
+			Doc: "The port under which others reach this mix."},
+		{Name: "ListenIP", To: &i.ListenIP,
+			Doc: "The IPv4 address to listen on, if it is not IP."},
+		{Name: "ListenIP6", To: &i.ListenIP6, Example: "::",
+			Doc: "An IPv6 address to listen on too. Without it, only IPv4 is served."},
+		{Name: "ListenPort", To: &i.ListenPort,
+			Doc: "The port to listen on, if it is not Port."},
+		{Name: "Allow", To: &i.Allow, Unused: noFilter, Doc: "Addresses to accept connections from."},
+		{Name: "Deny", To: &i.Deny, Unused: noFilter, Doc: "Addresses to refuse connections from."},
+	}
+}
+
+func (o *OutgoingMMTP) keys() []Key {
+	return []Key{
+		{Name: "Enabled", To: &o.Enabled, Required: true, Example: "no", Doc: enabledDoc},
+		{Name: "Retry", To: &o.Retry, Default: "every 1 hour for 1 day, 7 hours for 5 days",
+			Doc: "The waits between attempts to reach another mix. After the last one its packets are given up."},
+		{Name: "MaxConnections", To: &o.MaxConnections, Default: "16",
+			Doc: "How many mixes to send to at the same time."},
+		{Name: "Allow", To: &o.Allow, Unused: noFilter, Doc: "Addresses to connect to."},
+		{Name: "Deny", To: &o.Deny, Unused: noFilter, Doc: "Addresses not to connect to."},
+	}
+}
+
+func (d *DeliveryMBOX) keys() []Key {
+	keys := []Key{
+		{Name: "Enabled", To: &d.Enabled, Required: true, Example: "no", Doc: enabledDoc},
+		{Name: "AddressFile", To: &d.AddressFile, Example: "/etc/mixminion/mbox.aliases",
+			Doc: "The file of local users, one \"name: address\" on a line. Needed when Enabled."},
+		{Name: "RemoveContact", To: &d.RemoveContact, Example: "you@example.com",
+			Doc: "Whom a local user asks to be taken off. Needed when Enabled."},
+	}
+	return append(append(keys, d.Mail.keys()...), d.Relay.keys()...)
+}
+
+func (d *DeliverySMTP) keys() []Key {
+	keys := []Key{
+		{Name: "Enabled", To: &d.Enabled, Required: true, Example: "no", Doc: enabledDoc},
+		{Name: "BlacklistFile", To: &d.BlacklistFile, Example: "/etc/mixminion/blacklist",
+			Doc: "The file of recipients who want no anonymous mail."},
+	}
+	return append(append(keys, d.Mail.keys()...), d.Relay.keys()...)
+}
+
+func (d *DeliverySMTPViaMix) keys() []Key {
+	keys := []Key{
+		{Name: "Enabled", To: &d.Enabled, Required: true, Example: "no", Doc: enabledDoc},
+		{Name: "MixCommand", To: &d.MixCommand, Doc: "The command of the Type II client."},
+		{Name: "Server", To: &d.Server, Doc: "The Type II remailer to deliver with."},
+	}
+	return append(keys, d.Mail.keys()...)
+}
+
+func (m *Mail) keys() []Key {
+	return []Key{
+		{Name: "ReturnAddress", To: &m.ReturnAddress, Example: "nobody@example.com",
+			Doc: "The sender of the mail, where bounces go. Needed when Enabled."},
+		{Name: "MaximumSize", To: &m.MaximumSize, Default: "100K",
+			Doc: "The largest message to deliver, in whole kilobytes, 32K at least."},
+		{Name: "AllowFromAddress", To: &m.AllowFromAddress, Default: "yes",
+			Doc: "Whether senders may choose the name beside ReturnAddress."},
+		{Name: "FromTag", To: &m.FromTag, Default: "[Anon]",
+			Doc: "What stands before a name that the sender chose."},
+		{Name: "SubjectLine", To: &m.SubjectLine, Default: "Type III Anonymous Message",
+			Doc: "The subject of mail whose sender chose none."},
+		{Name: "X-Abuse", To: &m.XAbuse, Example: "complaints to abuse@example.com",
+			Doc: "The mail header of this name: where to complain."},
+		{Name: "Comments", To: &m.Comments,
+			Doc: "The mail header of this name: what this mail is."},
+		{Name: "Message", To: &m.Message,
+			Doc: "A paragraph that stands above every message."},
+		{Name: "Advertise", To: &m.Advertise, Default: "yes",
+			Doc: "Whether the descriptor of this mix says that it delivers."},
+		{Name: "Retry", To: &m.Retry, Default: "7 hours for 6 days",
+			Doc: "The waits between attempts to hand a message to the mail server."},
+	}
+}
+
+func (r *Relay) keys() []Key {
+	return []Key{
+		{Name: "SMTPServer", To: &r.SMTPServer, Example: "localhost",
+			Doc: "The mail server, host or host:port, that takes the mail. Needed when Enabled. The port is 25 or, with SMTPTLS implicit, 465 unless given."},
+		{Name: "SMTPTLS", To: &r.SMTPTLS, Default: "opportunistic",
+			Doc: "off; opportunistic: encrypt if the mail server offers it; required: STARTTLS with a good certificate or nothing; implicit: TLS from the first byte with a good certificate."},
+		{Name: "SMTPUser", To: &r.SMTPUser,
+			Doc: "The user name, if the mail server wants one. SMTPTLS must then be required or implicit."},
+		{Name: "SMTPPasswordFile", To: &r.SMTPPasswordFile,
+			Doc: "The file that holds the password of SMTPUser, on one line."},
+		{Name: "SMTPHelo", To: &r.SMTPHelo,
+			Doc: "The name to greet the mail server with, if it is not Hostname of [Incoming/MMTP]."},
+		{Name: "SMTPCAFile", To: &r.SMTPCAFile,
+			Doc: "A PEM file of the certificates to trust, instead of the system's."},
+		{Name: "SendmailCommand", To: &r.SendmailCommand, Unused: later,
+			Doc: "A command that takes the mail, instead of a mail server."},
+	}
+}
