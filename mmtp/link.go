@@ -1,0 +1,138 @@
+package mmtp
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"mixminion/packet"
+)
+
+// agreeVersion is the client's part of the version exchange.
+func agreeVersion(conn io.ReadWriter) error {
+	if _, err := io.WriteString(conn, versionLine); err != nil {
+		return err
+	}
+	line, err := readLine(conn)
+	if err != nil {
+		return err
+	}
+	switch ok, err := offersOurVersion(line); {
+	case err != nil:
+		return err
+	case !ok || line+"\r\n" != versionLine:
+		return ErrVersion
+	}
+	return nil
+}
+
+// link is the client's side of one connection, after the versions are agreed. It works over any net.Conn; TLS lies below it.
+//
+// One call at a time writes; a goroutine of the link's own reads answers and checks them, also while the link is idle, so that it
+// is known at once when the server closes it.
+type link struct {
+	conn    net.Conn
+	opened  time.Time
+	timeout time.Duration // for one write
+	frame   []byte        // of the writer
+
+	results chan bool     // accepted or rejected, in order; has room for all that can be outstanding
+	dead    chan struct{} // closed when reading is over
+	err     error         // why; set before dead is closed
+
+	mu       sync.Mutex
+	expected []expectation // for what is unanswered, oldest first
+}
+
+type expectation struct {
+	digests
+	junk bool
+}
+
+func newLink(conn net.Conn, now time.Time, window int, timeout time.Duration) *link {
+	l := &link{
+		conn: conn, opened: now, timeout: timeout,
+		results: make(chan bool, window),
+		dead:    make(chan struct{}),
+	}
+	go l.read()
+	return l
+}
+
+// write sends one packet. At most window packets may be without a result.
+func (l *link) write(p *packet.Packet, junk bool) error {
+	d := digestsOf(p, junk)
+	l.mu.Lock()
+	l.expected = append(l.expected, expectation{d, junk})
+	l.mu.Unlock()
+	if err := l.conn.SetWriteDeadline(time.Now().Add(l.timeout)); err != nil {
+		return err
+	}
+	l.frame = appendFrame(l.frame[:0], p, junk, d.sent)
+	_, err := l.conn.Write(l.frame)
+	return err
+}
+
+// read runs until the connection ends or the server breaks the protocol.
+func (l *link) read() {
+	defer close(l.dead)
+	var f answerFrame
+	for {
+		if _, err := io.ReadFull(l.conn, f[:]); err != nil {
+			l.err = fmt.Errorf("the link ended: %w", err)
+			break
+		}
+		accepted, err := l.check(&f)
+		if err != nil {
+			l.err = err
+			break
+		}
+		l.results <- accepted
+	}
+	_ = l.conn.Close() // l.err is what matters
+}
+
+// check judges an answer by the oldest packet that has none.
+func (l *link) check(f *answerFrame) (accepted bool, err error) {
+	accepted, digest, err := parseAnswer(f)
+	if err != nil {
+		return false, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.expected) == 0 {
+		return false, fmt.Errorf("%w: answer to nothing", ErrProtocol)
+	}
+	head := l.expected[0]
+	want := head.received
+	if !accepted {
+		if head.junk {
+			return false, fmt.Errorf("%w: junk was rejected", ErrProtocol)
+		}
+		want = head.rejected
+	}
+	if !sameDigest(digest, want) {
+		return false, fmt.Errorf("%w: answer with a wrong digest", ErrProtocol)
+	}
+	l.expected = append(l.expected[:0], l.expected[1:]...)
+	return accepted, nil
+}
+
+// alive reports whether the server has not ended the link, as far as is known.
+func (l *link) alive() bool {
+	select {
+	case <-l.dead:
+		return false
+	default:
+		return true
+	}
+}
+
+// close ends the link and waits for its goroutine.
+func (l *link) close() {
+	_ = l.conn.Close() // nothing is outstanding, or it is lost in any case
+	<-l.dead
+	l.frame = nil
+}
