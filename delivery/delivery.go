@@ -1,0 +1,122 @@
+// Package delivery holds the exits of a mix: what takes a message that has reached the end of its path out of the network. The
+// source is E2E-spec 3.
+//
+// A mix keeps one Exit per routing type. At every mix it hands each exit the messages picked for it, as a sequence: the exit pulls
+// one after the other, so that a batch of any size takes the memory of one message, and says of each what became of it.
+//
+// Nothing that an exit logs or returns as an error names a recipient or tells one message from another.
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"mixminion/packet"
+)
+
+// Item is one message at the end of its path.
+type Item struct {
+	// ID is the caller's name for the message. An exit only hands it back.
+	ID uint64
+	// Type is the routing type of the last subheader.
+	Type packet.RoutingType
+	// Info is the routing information: the decoding handle where the type has one, then the address.
+	Info []byte
+	// Payload is the payload that arrived. It may be overwritten once the outcome has been told.
+	Payload *packet.Payload
+	// Reassembled, when Payload is nil, is a whole compressed message that was put together from fragments here. Info then holds the
+	// address alone, without decoding handle.
+	Reassembled []byte
+	// Nonce is a random number, drawn when the message was queued and kept with it: its public name in all attempts at delivery.
+	Nonce [16]byte
+	// Queued is when the message was queued for this exit, no finer than the mix interval.
+	Queued time.Time
+}
+
+// Exit delivers messages of one routing type.
+type Exit interface {
+	// Deliver pulls items and calls done with the outcome of each one that it pulled, exactly once, before it pulls the next. It
+	// stops early when ctx ends or when it is plain that no other item can be delivered now; what it did not pull has not been
+	// attempted and is to be offered again.
+	//
+	// The error says, for the operator, why nothing or not everything could be delivered. It is nil when every item was pulled, even
+	// if some were refused.
+	Deliver(ctx context.Context, items iter.Seq[Item], done func(id uint64, o Outcome)) error
+}
+
+// Status is what to do with a message after an attempt to deliver it.
+type Status uint8
+
+const (
+	// Retry: not delivered now; keep it and try again, as long as its schedule allows.
+	Retry Status = iota
+	// Delivered: somebody else is responsible for it now; erase it.
+	Delivered
+	// Dropped: it can never be delivered; erase it.
+	Dropped
+)
+
+// String names the status for statistics.
+func (s Status) String() string {
+	switch s {
+	case Retry:
+		return "retry"
+	case Delivered:
+		return "delivered"
+	case Dropped:
+		return "dropped"
+	}
+	return fmt.Sprintf("Status(%d)", uint8(s))
+}
+
+// Reason is why a message was not delivered, in few enough classes to be counted.
+type Reason uint8
+
+const (
+	// None: it was delivered.
+	None Reason = iota
+
+	// Malformed: the routing information has no decoding handle or no proper address.
+	Malformed
+	// Blocked: the operator does not deliver to that address.
+	Blocked
+	// Corrupt: the payload is intact, and still what it holds is not a message.
+	Corrupt
+	// TooLarge: the message is larger than this exit or the next mail server delivers.
+	TooLarge
+	// Refused: the next mail server refused the message or its recipient for good.
+	Refused
+
+	// Deferred: the next mail server refused the message or its recipient for now.
+	Deferred
+	// Unavailable: the next mail server cannot be reached, or does not take mail from us at all.
+	Unavailable
+	// Unsure: the connection broke after the message and before the answer. It may have arrived, and will be sent again with the
+	// same Message-ID.
+	Unsure
+)
+
+var reasonNames = [...]string{
+	None: "none", Malformed: "malformed", Blocked: "blocked", Corrupt: "corrupt", TooLarge: "too large", Refused: "refused",
+	Deferred: "deferred", Unavailable: "unavailable", Unsure: "unsure",
+}
+
+// String names the reason for statistics.
+func (r Reason) String() string {
+	if int(r) < len(reasonNames) {
+		return reasonNames[r]
+	}
+	return fmt.Sprintf("Reason(%d)", uint8(r))
+}
+
+// Outcome is what became of one item. The zero value means: try again.
+type Outcome struct {
+	Status Status
+	Reason Reason
+}
+
+func delivered() Outcome            { return Outcome{Status: Delivered} }
+func dropped(why Reason) Outcome    { return Outcome{Dropped, why} }
+func retryLater(why Reason) Outcome { return Outcome{Retry, why} }

@@ -1,0 +1,154 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"mixminion/delivery/mail"
+)
+
+// maxTroubles is after how many messages in a row that found no working connection a batch is given up.
+const maxTroubles = 3
+
+// SMTP is the exit that sends messages to mail addresses, through a smart host (E2E-spec 3.3). It may be used by several batches at
+// a time; each of them has a connection of its own.
+type SMTP struct {
+	host        *smartHost
+	mail        *mail.Writer
+	maximumSize int
+	blocked     func(addr string) bool
+}
+
+// NewSMTP checks cfg and reads its CAFile. It does not connect to anything.
+func NewSMTP(cfg SMTPConfig) (*SMTP, error) {
+	host, err := newSmartHost(cfg)
+	if err != nil {
+		return nil, err
+	}
+	w, err := mail.NewWriter(cfg.Mail)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.MaximumSize < 0 {
+		return nil, errors.New("maximum size: it must not be negative")
+	}
+	blocked := cfg.Blocked
+	if blocked == nil {
+		blocked = func(string) bool { return false }
+	}
+	return &SMTP{host: host, mail: w, maximumSize: orDefault(cfg.MaximumSize, DefaultMaximumSize), blocked: blocked}, nil
+}
+
+// Deliver sends items over one connection, which it makes when there is a first mail to send and makes anew when it breaks.
+func (x *SMTP) Deliver(ctx context.Context, items iter.Seq[Item], done func(id uint64, o Outcome)) error {
+	b := batch{host: x.host, from: x.mail.ReturnAddress()}
+	defer b.close()
+	for item := range items {
+		to, data, why := x.prepare(b.buf[:0], item)
+		b.buf = data
+		if why != None {
+			done(item.ID, dropped(why))
+		} else {
+			outcomes, err := b.send(ctx, []string{to}, data)
+			done(item.ID, outcomes[0])
+			if err != nil {
+				return err
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepare appends the mail that item is to become to buf. A reason other than None says why it can never be delivered.
+func (x *SMTP) prepare(buf []byte, item Item) (to string, data []byte, why Reason) {
+	tag, addr, ok := splitInfo(item)
+	if !ok {
+		return "", buf, Malformed
+	}
+	to, err := mail.ParseAddress(addr)
+	if err != nil {
+		return "", buf, Malformed
+	}
+	if x.blocked(to) {
+		return "", buf, Blocked
+	}
+	m, why := decode(item, tag, x.maximumSize)
+	if why != None {
+		return "", buf, why
+	}
+	m.To = to
+	m.ID = item.Nonce
+	m.Date = item.Queued
+	if data, err = x.mail.Append(buf, m); err != nil {
+		return "", buf, Corrupt
+	}
+	return to, data, None
+}
+
+// batch is the state of one Deliver.
+type batch struct {
+	host     *smartHost
+	from     string
+	session  *session // nil: none
+	troubles int      // messages in a row that found no working connection
+	buf      []byte   // the mail
+}
+
+// send sends one mail. An error ends the batch; there are outcomes all the same.
+func (b *batch) send(ctx context.Context, rcpts []string, data []byte) ([]Outcome, error) {
+	if b.session != nil && b.session.mails >= b.host.maxPerConnection {
+		b.close()
+	}
+	fresh := b.session == nil
+	outcomes, err := b.try(ctx, rcpts, data)
+	if errors.Is(err, errLost) && !fresh && ctx.Err() == nil {
+		// A server may close a connection that it has had enough of at any time; only a new one shows whether it still works.
+		outcomes, err = b.try(ctx, rcpts, data)
+	}
+	if err == nil {
+		b.troubles = 0
+		return outcomes, nil
+	}
+	b.troubles++
+	giveUp := b.troubles >= maxTroubles || ctx.Err() != nil
+	if giveUp || !(errors.Is(err, errLost) || errors.Is(err, errLostAnswer) || errors.Is(err, errBusy)) {
+		return outcomes, fmt.Errorf("delivering mail: %w", err)
+	}
+	b.host.log.Warn("trouble with the mail server", "error", err)
+	return outcomes, nil
+}
+
+// try sends one mail over the present connection, or else over a new one.
+func (b *batch) try(ctx context.Context, rcpts []string, data []byte) ([]Outcome, error) {
+	if b.session == nil {
+		s, err := b.host.connect(ctx)
+		if err != nil {
+			outcomes := make([]Outcome, len(rcpts))
+			for i := range outcomes {
+				outcomes[i] = retryLater(Unavailable)
+			}
+			return outcomes, err
+		}
+		b.session = s
+	}
+	outcomes, err := b.session.send(b.from, rcpts, data)
+	if err != nil {
+		b.session.close(false)
+		b.session = nil
+		err = fmt.Errorf("mail server %s: %w", b.host.addr, err)
+	}
+	return outcomes, err
+}
+
+// close ends the connection, if there is one.
+func (b *batch) close() {
+	if b.session != nil {
+		b.session.close(true)
+		b.session = nil
+	}
+}
