@@ -86,10 +86,8 @@ func fixedHeaders(o Options) (string, error) {
 			continue
 		}
 		text := wrap(h.name, h.text, "    ")
-		for line := range strings.SplitSeq(text, "\r\n") {
-			if len(line) > maxLine {
-				return "", fmt.Errorf("%sa word of more than %d characters does not fit into a mail header", h.name, maxLine)
-			}
+		if longLine(text) {
+			return "", fmt.Errorf("%sa word of more than %d characters does not fit into a mail header", h.name, maxLine)
 		}
 		b.WriteString(text + "\r\n")
 	}

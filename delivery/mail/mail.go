@@ -87,7 +87,7 @@ func NewWriter(o Options) (*Writer, error) {
 		}
 	}
 	if strings.ContainsAny(o.FromTag, `"\`) {
-		return nil, errors.New(`from tag: neither " nor \ may stand in it`)
+		return nil, errors.New(`from tag: neither " nor \ may be part of it`)
 	}
 	ret, err := ParseAddress([]byte(o.ReturnAddress))
 	if err != nil {
@@ -116,6 +116,9 @@ func NewWriter(o Options) (*Writer, error) {
 	}
 	if text := wrap("", o.Disclaimer, ""); text != "" {
 		w.disclaimer = text + "\r\n\r\n"
+	}
+	if longLine(w.disclaimer) {
+		return nil, fmt.Errorf("disclaimer: a word of more than %d characters does not fit into a mail", maxLine)
 	}
 	return w, nil
 }
@@ -158,8 +161,11 @@ func (w *Writer) Append(dst []byte, m Message) ([]byte, error) {
 	line("Content-Transfer-Encoding: ", enc.transferEncoding())
 	line("", "")
 
-	out = append(out, w.disclaimer...)
-	out = append(out, notice(m.Form)...)
+	for _, part := range []string{w.disclaimer, notice(m.Form)} {
+		if part != "" {
+			out = enc.append(out, []byte(part))
+		}
+	}
 	return enc.append(out, m.Armored), nil
 }
 

@@ -35,6 +35,16 @@ func wrap(prefix, text, indent string) string {
 	return b.String()
 }
 
+// longLine reports whether text has a line that is too long for a mail.
+func longLine(text string) bool {
+	for line := range strings.SplitSeq(text, "\r\n") {
+		if len(line) > maxLine {
+			return true
+		}
+	}
+	return false
+}
+
 // notice is what a recipient has to know about a message that is not plain text.
 func notice(f message.Form) string {
 	switch f {

@@ -1,0 +1,453 @@
+package mail_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"io"
+	"mime/quotedprintable"
+	netmail "net/mail"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mixminion/delivery/mail"
+	"mixminion/message"
+	"mixminion/packet"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+var options = mail.Options{ReturnAddress: "nobody@exit.example.org", AllowFrom: true}
+
+func newWriter(t testing.TB, o mail.Options) *mail.Writer {
+	t.Helper()
+	w, err := mail.NewWriter(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// base is a message with a text in it, at a time in another zone than the mail will show.
+func base(form message.Form, body string) mail.Message {
+	d := message.Delivered{Form: form, Body: []byte(body)}
+	if form == message.FormEncrypted {
+		d.Tag = &packet.Tag{0x4b, 0x11, 19: 0xab}
+	}
+	return mail.Message{
+		To:      "bob@example.com",
+		Form:    form,
+		Armored: d.Armor(),
+		ID:      [16]byte{0xc0, 0xff, 0xee, 15: 1},
+		Date:    time.Date(2026, 11, 22, 19, 59, 58, 7, time.FixedZone("", 3600)),
+	}
+}
+
+// goldens are one mail of each kind.
+func goldens() map[string]struct {
+	options mail.Options
+	message mail.Message
+} {
+	type entry = struct {
+		options mail.Options
+		message mail.Message
+	}
+	full := options
+	full.Domain = "mix.example.org"
+	full.Subject = "Anonymous mail"
+	full.Abuse = "To complain about this message, or to receive none of this kind again, write to abuse@exit.example.org."
+	full.Comments = "This message was not written by the operator of exit.example.org."
+	full.Disclaimer = "This message comes from somebody who does not want you to know who it is. " +
+		"The operator of this server does not know it either. See https://exit.example.org/?page=about for more."
+	answer := base(message.FormPlaintext, "Hello over the network.\n--\nDemo\n")
+	answer.Headers = message.Headers{
+		From:       "Demo From",
+		Subject:    "Demo subject",
+		InReplyTo:  "<2@example.com>",
+		References: "<1@example.com> <2@example.com>",
+	}
+	raw := strings.Repeat("\x80\x00\x00\x35\x02\x07\x29\xf9", 12)
+	return map[string]entry{
+		"plaintext":      {options, base(message.FormPlaintext, "Hello over the network.\n-- \nA. N. Onymous\n.\n")},
+		"headers":        {options, answer},
+		"options":        {full, base(message.FormPlaintext, "Grüße & 1+1=2\n")},
+		"utf8":           {options, base(message.FormPlaintext, "Schöne Grüße\n-- \nüber das Netz\n")},
+		"long-line":      {options, base(message.FormPlaintext, strings.Repeat("too long a line ", 70)+"\n")},
+		"binary":         {options, base(message.FormBinary, raw)},
+		"encrypted":      {options, base(message.FormEncrypted, raw)},
+		"overcompressed": {options, base(message.FormOvercompressed, "\x78\xda"+raw)},
+		"fragment":       {options, base(message.FormFragment, raw)},
+	}
+}
+
+func TestGolden(t *testing.T) {
+	for name, g := range goldens() {
+		t.Run(name, func(t *testing.T) {
+			got, err := newWriter(t, g.options).Append([]byte("before"), g.message)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, found := bytes.CutPrefix(got, []byte("before"))
+			if !found {
+				t.Fatal("Append overwrites what it appends to")
+			}
+			file := filepath.Join("testdata", name+".eml")
+			if *update {
+				if err := os.WriteFile(file, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), string(got)); diff != "" {
+				t.Errorf("mail (-want +got):\n%s", diff)
+			}
+			checkForm(t, got, g.message)
+		})
+	}
+}
+
+// checkForm checks what holds for every mail, and that the recipient gets the message that was sent.
+func checkForm(t *testing.T, data []byte, m mail.Message) {
+	t.Helper()
+	if !bytes.HasSuffix(data, []byte("\r\n")) {
+		t.Error("mail does not end with CRLF")
+	}
+	var names []string
+	inBody := false
+	for line := range strings.SplitSeq(strings.TrimSuffix(string(data), "\r\n"), "\r\n") {
+		if len(line) > 998 {
+			t.Errorf("line of %d bytes", len(line))
+		}
+		for _, c := range []byte(line) {
+			if c >= 0x7F || c < 0x20 && c != '\t' {
+				t.Errorf("byte %#x in line %q", c, line)
+			}
+		}
+		switch {
+		case inBody:
+		case line == "":
+			inBody = true
+		case line[0] != ' ':
+			name, _, _ := strings.Cut(line, ":")
+			names = append(names, name)
+		}
+	}
+	order := []string{"To", "From", "Subject", "In-Reply-To", "References", "X-Anonymous", "X-Abuse", "Comments", "Date",
+		"Message-ID", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"}
+	for _, name := range names {
+		i := slices.Index(order, name)
+		if i < 0 {
+			t.Fatalf("headers %q: %s is unknown, twice or out of order", names, name)
+		}
+		order = order[i+1:]
+	}
+	if slices.Contains(order, "Content-Transfer-Encoding") {
+		t.Errorf("headers %q: some are missing", names)
+	}
+
+	parsed, err := netmail.ReadMessage(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if to, err := netmail.ParseAddress(parsed.Header.Get("To")); err != nil || to.Address != m.To || to.Name != "" {
+		t.Errorf("To %v, %v", to, err)
+	}
+	if from, err := netmail.ParseAddress(parsed.Header.Get("From")); err != nil || from.Address != "nobody@exit.example.org" {
+		t.Errorf("From %v, %v", from, err)
+	} else if from.Name != "" && !strings.HasPrefix(from.Name, "[Anon] ") {
+		t.Errorf("From name %q", from.Name)
+	}
+	if date, err := parsed.Header.Date(); err != nil || !date.Equal(m.Date.Truncate(time.Hour)) {
+		t.Errorf("Date %v, %v", date, err)
+	}
+
+	body := parsed.Body
+	switch e := parsed.Header.Get("Content-Transfer-Encoding"); e {
+	case "7bit":
+	case "quoted-printable":
+		body = quotedprintable.NewReader(body)
+	default:
+		t.Errorf("Content-Transfer-Encoding %s", e)
+	}
+	text, err := io.ReadAll(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := message.ParseDelivered(text)
+	if err != nil || len(got) != 1 {
+		// Short bodies stand for payloads here.
+		if !errors.Is(err, message.ErrForm) {
+			t.Fatalf("%d messages in the mail, %v", len(got), err)
+		}
+		return
+	}
+	want, err := message.ParseDelivered(m.Armored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got[0].Form != want[0].Form || !bytes.Equal(unixLines(got[0].Body), unixLines(want[0].Body)) {
+		t.Errorf("the mail's message is %q, want %q", got[0].Body, want[0].Body)
+	}
+}
+
+func unixLines(b []byte) []byte {
+	return bytes.ReplaceAll(bytes.ReplaceAll(b, []byte("\r\n"), []byte("\n")), []byte("\r"), []byte("\n"))
+}
+
+func header(t *testing.T, data []byte, name string) string {
+	t.Helper()
+	m, err := netmail.ReadMessage(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Header.Get(name)
+}
+
+func TestHeaders(t *testing.T) {
+	const plain = "nobody@exit.example.org"
+	long := strings.Repeat("x", 900)
+	for _, tt := range []struct {
+		name, field string
+		headers     message.Headers
+		want        string
+	}{
+		{"name", "From", message.Headers{From: "Demo From"}, `"[Anon] Demo From" <` + plain + ">"},
+		{"no name", "From", message.Headers{}, plain},
+		{"blanks", "From", message.Headers{From: "  Demo   From "}, `"[Anon] Demo From" <` + plain + ">"},
+		{"blanks only", "From", message.Headers{From: "   "}, plain},
+		{"backslash", "From", message.Headers{From: `Demo\`}, `"[Anon] Demo\\" <` + plain + ">"},
+		{"quote", "From", message.Headers{From: `x" <root@example.com>, "`}, plain},
+		{"bracket", "From", message.Headers{From: "x] [Boss"}, plain},
+		{"colon", "From", message.Headers{From: "x: y"}, plain},
+		{"line", "From", message.Headers{From: "x\r\nBcc: y"}, plain},
+		{"tab", "From", message.Headers{From: "x\ty"}, plain},
+		{"8 bit", "From", message.Headers{From: "Zoë"}, plain},
+		{"encoded word", "From", message.Headers{From: "=?utf-8?q?x?="}, plain},
+		{"name that does not fit", "From", message.Headers{From: long[:899]}, `"[Anon] ` + long[:899] + `" <` + plain + ">"},
+		{"longer name", "From", message.Headers{From: long + "x"}, plain},
+		{"backslashes that do not fit", "From", message.Headers{From: strings.Repeat(`\`, 900)}, plain},
+
+		{"subject", "Subject", message.Headers{Subject: " Demo  subject "}, "Demo  subject"},
+		{"no subject", "Subject", message.Headers{}, mail.DefaultSubject},
+		{"line in subject", "Subject", message.Headers{Subject: "x\nBcc: y"}, mail.DefaultSubject},
+		{"CR in subject", "Subject", message.Headers{Subject: "x\rBcc: y"}, mail.DefaultSubject},
+		{"8 bit in subject", "Subject", message.Headers{Subject: "Zoë"}, mail.DefaultSubject},
+		{"subject of blanks", "Subject", message.Headers{Subject: "  "}, mail.DefaultSubject},
+		{"long subject", "Subject", message.Headers{Subject: long}, long},
+		{"longer subject", "Subject", message.Headers{Subject: long + "x"}, mail.DefaultSubject},
+
+		{"answer", "In-Reply-To", message.Headers{InReplyTo: " <a.b$c=d@[127.0.0.1]> "}, "<a.b$c=d@[127.0.0.1]>"},
+		{"answer to two", "In-Reply-To", message.Headers{InReplyTo: "<1@b> <2@b>"}, ""},
+		{"answer to nothing", "In-Reply-To", message.Headers{InReplyTo: "yesterday"}, ""},
+		{"answer without domain", "In-Reply-To", message.Headers{InReplyTo: "<a@>"}, ""},
+		{"answer without name", "In-Reply-To", message.Headers{InReplyTo: "<@b>"}, ""},
+		{"answer with line", "In-Reply-To", message.Headers{InReplyTo: "<a@b\r\nBcc: x>"}, ""},
+		{"answer with two @", "In-Reply-To", message.Headers{InReplyTo: "<a@b@c>"}, ""},
+		{"answer with comment", "In-Reply-To", message.Headers{InReplyTo: "<a@b(c)>"}, ""},
+		{"references", "References", message.Headers{References: "<1@b>   <2@b>"}, "<1@b> <2@b>"},
+		{"references without blank", "References", message.Headers{References: "<1@b><2@b>"}, ""},
+		{"references and more", "References", message.Headers{References: "<1@b> and others"}, ""},
+		{"unclosed", "References", message.Headers{References: "<1@b> <"}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := base(message.FormPlaintext, "Hello\n")
+			m.Headers = tt.headers
+			data, err := newWriter(t, options).Append(nil, m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := header(t, data, tt.field); got != tt.want {
+				t.Errorf("%s: %q, want %q", tt.field, got, tt.want)
+			}
+			checkForm(t, data, m)
+		})
+	}
+}
+
+func TestFromOnlyWhereAllowed(t *testing.T) {
+	m := base(message.FormPlaintext, "Hello\n")
+	m.Headers.From = "Demo"
+	o := options
+	o.AllowFrom = false
+	data, err := newWriter(t, o).Append(nil, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := header(t, data, "From"); got != o.ReturnAddress {
+		t.Errorf("From %q", got)
+	}
+}
+
+func TestSecondAttemptIsTheSameMail(t *testing.T) {
+	w := newWriter(t, options)
+	m := base(message.FormPlaintext, "Grüße\n")
+	first, err := w.Append(nil, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := w.Append(nil, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(first, second) {
+		t.Error("two mails differ")
+	}
+}
+
+func TestRefused(t *testing.T) {
+	w := newWriter(t, options)
+	for _, tt := range []struct {
+		name   string
+		change func(*mail.Message)
+		want   error
+	}{
+		{"address", func(m *mail.Message) { m.To = "bob@example.com\r\nBcc: eve@example.com" }, mail.ErrAddress},
+		{"NUL", func(m *mail.Message) { m.Armored = []byte("a\x00b") }, mail.ErrNotText},
+		{"not UTF-8", func(m *mail.Message) { m.Armored = []byte("a\xe9b") }, mail.ErrNotText},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := base(message.FormPlaintext, "Hello\n")
+			tt.change(&m)
+			got, err := w.Append([]byte("before"), m)
+			if !errors.Is(err, tt.want) || string(got) != "before" {
+				t.Errorf("%q, %v; want %v", got, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestOptions(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*mail.Options)
+		says   string
+	}{
+		{"no return address", func(o *mail.Options) { o.ReturnAddress = "" }, "return address"},
+		{"return address", func(o *mail.Options) { o.ReturnAddress = "Exit <nobody@exit.example.org>" }, "return address"},
+		{"domain", func(o *mail.Options) { o.Domain = "exit example" }, "Message-ID"},
+		{"subject", func(o *mail.Options) { o.Subject = "Grüße" }, "subject"},
+		{"long subject", func(o *mail.Options) { o.Subject = strings.Repeat("x", 990) }, "header line"},
+		{"from tag", func(o *mail.Options) { o.FromTag = `"` }, "from tag"},
+		{"control character", func(o *mail.Options) { o.Comments = "a\x00b" }, "comments"},
+		{"long word", func(o *mail.Options) { o.Abuse = strings.Repeat("x", 999) }, "X-Abuse"},
+		{"long word in disclaimer", func(o *mail.Options) { o.Disclaimer = strings.Repeat("x", 999) }, "disclaimer"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := options
+			tt.change(&o)
+			if _, err := mail.NewWriter(o); err == nil || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("error %v does not say %q", err, tt.says)
+			}
+		})
+	}
+}
+
+func TestParseAddress(t *testing.T) {
+	at := "@" + strings.Repeat("d", 60) + "." + strings.Repeat("d", 60) + ".example"
+	longest := strings.Repeat("x", 254-len(at)) + at
+	for addr, want := range map[string]bool{
+		"bob@example.com":                          true,
+		"b.o-b+x!#$%&'*/=?^_`{|}~@e-x.example.com": true,
+		"bob@localhost":                            true,
+		"bob@3com.com":                             true,
+		longest:                                    true,
+		"x" + longest:                              false,
+		"":                                         false,
+		"bob":                                      false,
+		"@":                                        false,
+		"bob@":                                     false,
+		"@example.com":                             false,
+		"bob@127.0.0.1":                            false,
+		"bob@1":                                    false,
+		"bob@[127.0.0.1]":                          false,
+		".bob@example.com":                         false,
+		"bob.@example.com":                         false,
+		"b..b@example.com":                         false,
+		"bob@example.com.":                         false,
+		"bob@example..com":                         false,
+		"bob@alice@example.com":                    false,
+		"bob @example.com":                         false,
+		`"bob"@example.com`:                        false,
+		"<bob@example.com>":                        false,
+		"bob,eve@example.com":                      false,
+		"bob@example.com\n":                        false,
+		"bob@example.com\x00":                      false,
+		"b\x7Fb@example.com":                       false,
+		"b\xf6b@example.com":                       false,
+		"@relay.example:bob@x.com":                 false,
+	} {
+		got, err := mail.ParseAddress([]byte(addr))
+		if want && (err != nil || got != addr) || !want && !errors.Is(err, mail.ErrAddress) {
+			t.Errorf("ParseAddress(%q) = %q, %v", addr, got, err)
+		}
+	}
+}
+
+func FuzzParseAddress(f *testing.F) {
+	f.Add([]byte("bob@example.com"))
+	f.Add([]byte("bob@127.0.0.1"))
+	f.Add([]byte("bob@example.com>\r\nDATA"))
+	f.Fuzz(func(t *testing.T, info []byte) {
+		addr, err := mail.ParseAddress(info)
+		if err != nil {
+			return
+		}
+		if got, err := netmail.ParseAddress("<" + addr + ">"); err != nil || got.Address != addr || addr != string(info) {
+			t.Errorf("%q is accepted and reads as %v, %v", addr, got, err)
+		}
+	})
+}
+
+// No text of a sender makes a header, a second message or a line that a mail server could read in two ways.
+func FuzzMail(f *testing.F) {
+	f.Add("Demo", "Subject", "<1@b>", "<1@b> <2@b>", []byte("Hello\n"))
+	f.Add("x\r\nBcc: a@b", "x\nBcc: a@b", "<1@b>\r\n\r\nbody", "<1@b>\rX: y", []byte("\r\n.\r\nMAIL FROM:<a@b>\r\n"))
+	f.Add(`\`, "=?utf-8?q?=0D=0ABcc:_a@b?=", "<@>", "<<>>", []byte("a\r-----END TYPE III ANONYMOUS MESSAGE-----\r"))
+	f.Add("", "", "", "", []byte(strings.Repeat("ü", 600)))
+	w, err := mail.NewWriter(options)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, from, subject, inReplyTo, references string, body []byte) {
+		m := base(message.FormPlaintext, string(unixLines(body)))
+		m.Headers = message.Headers{From: from, Subject: subject, InReplyTo: inReplyTo, References: references}
+		data, err := w.Append(nil, m)
+		if err != nil {
+			if !errors.Is(err, mail.ErrNotText) {
+				t.Error(err)
+			}
+			return
+		}
+		checkForm(t, data, m)
+	})
+}
+
+func BenchmarkAppend(b *testing.B) {
+	for name, m := range map[string]mail.Message{
+		"plaintext-4KB":  base(message.FormPlaintext, strings.Repeat("Sixty-three letters and a newline make a line of usual length.\n\n", 64)),
+		"utf8-4KB":       base(message.FormPlaintext, strings.Repeat("Grüße über sechzig Zeichen hinweg, mit Umlauten und Zeilenende\n", 62)),
+		"encrypted-28KB": base(message.FormEncrypted, strings.Repeat("\x80\x01\xfe\x00", packet.PayloadLen/4)),
+	} {
+		b.Run(name, func(b *testing.B) {
+			w := newWriter(b, options)
+			b.SetBytes(int64(len(m.Armored)))
+			b.ReportAllocs()
+			var buf []byte
+			for b.Loop() {
+				var err error
+				if buf, err = w.Append(buf[:0], m); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
