@@ -1,6 +1,7 @@
 package directory
 
 import (
+	_ "embed"
 	"encoding/hex"
 	"encoding/json"
 	"os"
@@ -13,6 +14,9 @@ import (
 
 	"mixminion/internal/crypt"
 )
+
+//go:embed testdata/directory.json
+var directoryJSON []byte
 
 // vectors is what directory.json says about the descriptors beside it.
 type vectors struct {
@@ -33,7 +37,7 @@ type vectors struct {
 func loadVectors(t testing.TB) vectors {
 	t.Helper()
 	var v vectors
-	if err := json.Unmarshal(readFile(t, "directory.json"), &v); err != nil {
+	if err := json.Unmarshal(directoryJSON, &v); err != nil {
 		t.Fatal(err)
 	}
 	if len(v.Servers) == 0 {
