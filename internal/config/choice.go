@@ -62,6 +62,7 @@ func (v *MixAlgorithm) Kind() string   { return "name" }
 // Mode says whether a mix serves others.
 type Mode string
 
+// The modes.
 const (
 	ModeRelay Mode = "relay"
 	ModeLocal Mode = "local"
@@ -74,6 +75,7 @@ func (v *Mode) Kind() string          { return "name" }
 // LogLevel is the least severe kind of line that goes to the log.
 type LogLevel string
 
+// The log levels, from the most talkative.
 const (
 	LogTrace LogLevel = "TRACE"
 	LogDebug LogLevel = "DEBUG"
