@@ -1,0 +1,103 @@
+// Package client is what a program needs to send and read anonymous mail: a home directory with the servers it knows and its keyring,
+// and the steps from a message to packets on their way. The commands of mixminion are a thin layer over it, and other programs may
+// use it in the same way.
+//
+// A home directory looks like that of the first implementation:
+//
+//	imported/          descriptors of servers, one per file
+//	keys/keyring.txt   the secrets of the user's identities, encrypted (E2E-spec A.2)
+//
+// Nothing in this package logs. What a user should know comes back as values.
+package client
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"mixminion/internal/clock"
+	"mixminion/internal/store/durable"
+	"mixminion/message"
+	"mixminion/message/keyring"
+	"mixminion/mmtp"
+)
+
+// MaxRetry is the longest time that a server keeps trying to pass a packet on; every hop of a path must be valid that much longer.
+const MaxRetry = 6 * 24 * time.Hour
+
+// Options configures a Client. The zero value is good.
+type Options struct {
+	Clock clock.Clock // the system's by default
+	// Connect is how long to wait for a server, 0 means the default of package mmtp.
+	Connect time.Duration
+}
+
+// A Client works on one home directory.
+type Client struct {
+	home    string
+	clock   clock.Clock
+	connect time.Duration
+}
+
+// Open opens a home directory, and makes it if it is missing.
+func Open(home string, opts Options) (*Client, error) {
+	if opts.Clock == nil {
+		opts.Clock = clock.Real{}
+	}
+	c := &Client{home: home, clock: opts.Clock, connect: opts.Connect}
+	for _, dir := range []string{home, c.path(importedDir), c.path(keysDir)} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("open home directory: %w", err)
+		}
+	}
+	return c, nil
+}
+
+const (
+	importedDir = "imported"
+	keysDir     = "keys"
+	keyringFile = "keyring.txt"
+)
+
+func (c *Client) path(parts ...string) string {
+	return filepath.Join(append([]string{c.home}, parts...)...)
+}
+
+// transport returns an MMTP client; the caller closes it.
+func (c *Client) transport() *mmtp.Client {
+	return mmtp.NewClient(mmtp.ClientConfig{Now: c.clock.Now, ConnectTimeout: c.connect})
+}
+
+// Keyring reads the keyring. Without a file it returns an empty one. A wrong password gives keyring.ErrPassword.
+func (c *Client) Keyring(password []byte) (*keyring.Keyring, error) {
+	text, err := os.ReadFile(c.path(keysDir, keyringFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return new(keyring.Keyring), nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read keyring: %w", err)
+	}
+	ring, err := keyring.Parse(text, password)
+	if err != nil {
+		return nil, fmt.Errorf("open keyring: %w", err)
+	}
+	return ring, nil
+}
+
+// SaveKeyring writes the keyring, encrypted with password.
+func (c *Client) SaveKeyring(ring *keyring.Keyring, password []byte) error {
+	text, err := ring.Marshal(rand.Reader, password)
+	if err != nil {
+		return fmt.Errorf("write keyring: %w", err)
+	}
+	return durable.WriteFile(c.path(keysDir, keyringFile), text, 0o600)
+}
+
+// Keys returns what the keyring's owner can open messages with.
+func (c *Client) Keys(ring *keyring.Keyring) message.Keys {
+	return message.Keys{Identities: ring.Identities(c.clock.Now())}
+}

@@ -1,0 +1,246 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"mixminion/internal/uniform"
+	"mixminion/message"
+	"mixminion/mmtp"
+	"mixminion/packet"
+	"mixminion/path"
+)
+
+// A Message is something to send.
+type Message struct {
+	To      Address
+	Headers message.Headers
+	Body    []byte
+	Path    path.Spec // the zero value chooses at random
+	// DeliverFragments has the exit deliver the fragments of a long message one by one, for a recipient who can put them together.
+	DeliverFragments bool
+}
+
+// A Prepared message is packets that are ready to be handed to the network.
+type Prepared struct {
+	Packets  []PreparedPacket // in random order
+	Warnings []path.Warning
+	// Overcompressed warns that the recipient will get the message compressed, since it expands too much.
+	Overcompressed bool
+}
+
+// PreparedPacket is one packet with the server that gets it first.
+type PreparedPacket struct {
+	First  packet.Hop
+	Route  string // the nicknames of its path, for the user's eyes
+	Packet *packet.Packet
+}
+
+// A Watcher is told how the work goes on. Its methods are called from several goroutines at once.
+type Watcher interface {
+	Wrapped(done, total int)
+	Sent(done, total int)
+}
+
+// Prepare turns a message into packets: it encodes it, chooses a path for each packet and wraps them, on all processors. w may be nil.
+func (c *Client) Prepare(ctx context.Context, m Message, w Watcher) (*Prepared, error) {
+	payloads, exit, req, over, err := m.encode()
+	if err != nil {
+		return nil, err
+	}
+	servers, err := c.Servers()
+	if err != nil {
+		return nil, err
+	}
+	req.Kind = path.Forward
+	req.From = c.clock.Now()
+	req.Until = c.retryUntil(req.From)
+	req.Count = len(payloads)
+	req.Lookup = c.lookupFile
+	paths, warnings, err := path.Select(rand.Reader, servers, m.Path, req)
+	if err != nil {
+		return nil, fmt.Errorf("choose a path: %w", err)
+	}
+	out := &Prepared{Warnings: warnings, Overcompressed: over}
+	out.Packets, err = wrap(ctx, len(payloads), w, func(i int) (PreparedPacket, error) {
+		x := exit
+		if x.Type.HasTag() {
+			tag, err := message.PlainTag(rand.Reader)
+			if err != nil {
+				return PreparedPacket{}, err
+			}
+			x.Tag = &tag
+		}
+		leg1, leg2 := paths[i].Nodes()
+		p, err := packet.BuildForward(rand.Reader, leg1, leg2, x, &payloads[i])
+		return PreparedPacket{First: leg1[0].Hop, Route: paths[i].String(), Packet: p}, err
+	})
+	return out, err
+}
+
+// encode turns the message into payloads and says what kind of exit they need.
+func (m *Message) encode() (payloads []packet.Payload, exit packet.Exit, req path.Request, over bool, err error) {
+	exit = packet.Exit{Type: m.To.Type, Info: m.To.Info}
+	req = path.Request{Exit: m.To.Type, InfoLen: len(m.To.Info), LastHop: m.To.LastHop}
+	if m.To.Type == packet.TypeDrop {
+		payloads = make([]packet.Payload, 1)
+		rand.Read(payloads[0][:])
+		return payloads, exit, req, false, nil
+	}
+	if err = m.Headers.Validate(); err != nil {
+		return nil, exit, req, false, fmt.Errorf("message headers: %w", err)
+	}
+	prefix, err := m.Headers.Encode()
+	if err != nil {
+		return nil, exit, req, false, fmt.Errorf("message headers: %w", err)
+	}
+	whole := append(prefix, m.Body...)
+	req.Size, req.UsesFrom = len(m.Body), m.Headers.From != ""
+
+	var enc *message.Encoded
+	if m.DeliverFragments {
+		if m.Headers != (message.Headers{}) {
+			return nil, exit, req, false, errors.New("headers cannot be used when fragments are delivered one by one: no exit sees the whole message")
+		}
+		enc, err = message.Encode(rand.Reader, m.Body, 0)
+		// What the exit mails is the fragment itself.
+		req.Size = min(req.Size, packet.PayloadLen)
+	} else {
+		enc, err = message.EncodeForServer(rand.Reader, whole, m.To.Type, m.To.Info)
+		if err == nil && enc.Fragmented {
+			exit = packet.Exit{Type: packet.TypeFragment}
+			req.Fragments = len(enc.Payloads)
+		}
+	}
+	if err != nil {
+		return nil, exit, req, false, err
+	}
+	return enc.Payloads, exit, req, enc.Overcompressed(), nil
+}
+
+// wrap builds n packets on all processors and returns them in random order.
+func wrap(ctx context.Context, n int, w Watcher, build func(i int) (PreparedPacket, error)) ([]PreparedPacket, error) {
+	out := make([]PreparedPacket, n)
+	errs := make([]error, n)
+	var next, done atomic.Int64
+	var workers sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		workers.Go(func() {
+			for ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				out[i], errs[i] = build(i)
+				if d := int(done.Add(1)); w != nil {
+					w.Wrapped(d, n)
+				}
+			}
+		})
+	}
+	workers.Wait()
+	if err := errors.Join(append(errs, ctx.Err())...); err != nil {
+		return nil, fmt.Errorf("wrap message: %w", err)
+	}
+	return out, uniform.ShuffleSlice(rand.Reader, out)
+}
+
+// SendError says that some packets could not be handed to the network.
+type SendError struct {
+	Unsent []PreparedPacket
+	Total  int
+	Causes []error // one for each server that could not be reached
+}
+
+func (e *SendError) Error() string {
+	var causes []string
+	for _, c := range e.Causes {
+		causes = append(causes, c.Error())
+	}
+	return fmt.Sprintf("%d of %d packets could not be handed to the network: %s", len(e.Unsent), e.Total, strings.Join(causes, "; "))
+}
+
+// Unwrap returns the causes.
+func (e *SendError) Unwrap() []error { return e.Causes }
+
+// maxAtOnce is how many servers a message is handed to at the same time.
+const maxAtOnce = 8
+
+// Deliver hands the packets of p to their first servers, in their random order within each server. Packets that no server took come
+// back in a *SendError. w may be nil.
+func (c *Client) Deliver(ctx context.Context, p *Prepared, w Watcher) error {
+	groups := map[packet.Hop][]PreparedPacket{}
+	var order []packet.Hop
+	for _, pk := range p.Packets {
+		if groups[pk.First] == nil {
+			order = append(order, pk.First)
+		}
+		groups[pk.First] = append(groups[pk.First], pk)
+	}
+	link := c.transport()
+	defer link.Close()
+
+	failure := &SendError{Total: len(p.Packets)}
+	var mu sync.Mutex
+	var sent atomic.Int64
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, maxAtOnce)
+	for _, hop := range order {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			unsent, err := sendGroup(ctx, link, hop, groups[hop], func() {
+				if d := int(sent.Add(1)); w != nil {
+					w.Sent(d, len(p.Packets))
+				}
+			})
+			if len(unsent) > 0 {
+				mu.Lock()
+				defer mu.Unlock()
+				failure.Unsent = append(failure.Unsent, unsent...)
+				failure.Causes = append(failure.Causes, err)
+			}
+		})
+	}
+	wg.Wait()
+	if len(failure.Unsent) > 0 {
+		return failure
+	}
+	return nil
+}
+
+// sendGroup sends packets over one link and returns those that the server did not take.
+func sendGroup(ctx context.Context, link *mmtp.Client, hop packet.Hop, group []PreparedPacket, taken func()) ([]PreparedPacket, error) {
+	ok := make([]bool, len(group))
+	var refused error
+	err := link.Send(ctx, hop, func(yield func(mmtp.Item) bool) {
+		for i, pk := range group {
+			if !yield(mmtp.Item{Packet: pk.Packet, Done: func(err error) {
+				if err != nil {
+					refused = err
+					return
+				}
+				ok[i] = true
+				taken()
+			}}) {
+				return
+			}
+		}
+	})
+	if err == nil && refused != nil {
+		err = fmt.Errorf("%s: %w", hop, refused)
+	}
+	var unsent []PreparedPacket
+	for i, pk := range group {
+		if !ok[i] {
+			unsent = append(unsent, pk)
+		}
+	}
+	return unsent, err
+}

@@ -1,0 +1,156 @@
+package client
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"mixminion/directory"
+	"mixminion/internal/store/durable"
+)
+
+// Errors of Import.
+var (
+	ErrExpired    = errors.New("server descriptor is already expired")
+	ErrSuperseded = errors.New("server descriptor is older than one that is known already")
+	ErrKnown      = errors.New("server descriptor is known already")
+)
+
+// maxImport bounds a file of descriptors.
+const maxImport = 64 << 20
+
+// Import adds the descriptors in text to those that the client knows. It returns the ones it added. A descriptor that is expired,
+// superseded, known or contradicts a known server is left out, and errors (joined) say why.
+func (c *Client) Import(text []byte) ([]*directory.Descriptor, error) {
+	if len(text) > maxImport {
+		return nil, fmt.Errorf("import: %d MB of descriptors are too much", len(text)>>20)
+	}
+	known, err := c.Servers()
+	if err != nil {
+		return nil, err
+	}
+	var added []*directory.Descriptor
+	var errs []error
+	for _, part := range splitDescriptors(text) {
+		d, err := directory.ParseDescriptor(part)
+		if err == nil {
+			err = c.acceptable(d, known)
+		}
+		if err == nil {
+			err = c.store(d)
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		added, known = append(added, d), append(known, d)
+	}
+	return added, errors.Join(errs...)
+}
+
+// splitDescriptors cuts a text at its [Server] lines.
+func splitDescriptors(text []byte) [][]byte {
+	const header = "[Server]"
+	var parts [][]byte
+	start := 0
+	for at := 0; ; {
+		i := bytes.Index(text[at:], []byte("\n"+header))
+		if i < 0 {
+			break
+		}
+		at += i + 1
+		parts = append(parts, text[start:at])
+		start = at
+	}
+	return append(parts, text[start:])
+}
+
+func (c *Client) acceptable(d *directory.Descriptor, known []*directory.Descriptor) error {
+	now := c.clock.Now()
+	err := d.CheckPublished(now)
+	switch {
+	case err != nil:
+	case d.Expired(now):
+		err = ErrExpired
+	case slices.ContainsFunc(known, func(k *directory.Descriptor) bool { return k.Digest() == d.Digest() }):
+		err = ErrKnown
+	case directory.Superseded(d, known, now):
+		err = ErrSuperseded
+	default:
+		err = directory.CheckConflict(d, known)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.Nickname, err)
+	}
+	return nil
+}
+
+func (c *Client) store(d *directory.Descriptor) error {
+	name := d.Nickname + "-" + d.Published.UTC().Format("20060102150405")
+	path := c.path(importedDir, name)
+	for n := 1; ; n++ {
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		path = c.path(importedDir, fmt.Sprintf("%s.%d", name, n))
+	}
+	if err := durable.WriteFile(path, d.Text(), 0o600); err != nil {
+		return fmt.Errorf("import %s: %w", d.Nickname, err)
+	}
+	return nil
+}
+
+// Servers returns all descriptors that the client knows and that have not expired, sorted by nickname.
+func (c *Client) Servers() ([]*directory.Descriptor, error) {
+	entries, err := os.ReadDir(c.path(importedDir))
+	if err != nil {
+		return nil, fmt.Errorf("read imported servers: %w", err)
+	}
+	now := c.clock.Now()
+	var list []*directory.Descriptor
+	for _, e := range entries {
+		if !e.Type().IsRegular() || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		d, err := readDescriptor(c.path(importedDir, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		if !d.Expired(now) {
+			list = append(list, d)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *directory.Descriptor) int {
+		return strings.Compare(strings.ToLower(a.Nickname), strings.ToLower(b.Nickname))
+	})
+	return list, nil
+}
+
+func readDescriptor(path string) (*directory.Descriptor, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read server descriptor: %w", err)
+	}
+	d, err := directory.ParseDescriptor(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s is damaged; import the server again or delete the file: %w", filepath.Base(path), err)
+	}
+	return d, nil
+}
+
+// lookupFile reads the descriptor that a path names as a file.
+func (c *Client) lookupFile(name string) (*directory.Descriptor, error) {
+	d, err := readDescriptor(name)
+	if err == nil && d.Expired(c.clock.Now()) {
+		err = fmt.Errorf("%s: %w", d.Nickname, ErrExpired)
+	}
+	return d, err
+}
+
+// retryUntil is how long hops that are used now must stay valid.
+func (c *Client) retryUntil(now time.Time) time.Time { return now.Add(MaxRetry) }

@@ -1,0 +1,158 @@
+// Package testnet runs a whole network of mixes in one process, on loopback. Tests and the demo use it. It calls the same constructors
+// as the programs do; what differs is in their configuration: a short mix interval, and a clock that may be moved by hand.
+package testnet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"mixminion/delivery"
+	"mixminion/delivery/mail"
+	"mixminion/directory"
+	"mixminion/internal/clock"
+	"mixminion/mix"
+	"mixminion/packet"
+)
+
+// Options of a network.
+type Options struct {
+	Dir      string // where the mixes keep their files
+	Mixes    int
+	SMTP     string // host:port of the server that takes the mail
+	Rule     mix.Rule
+	Interval time.Duration
+	Clock    clock.Clock
+	Logger   *slog.Logger
+	// Watch, if not nil, is told of every batch.
+	Watch func(nickname string, b mix.Batch)
+}
+
+// Names of the mixes, in order. A network can have as many.
+var Names = []string{
+	"alder", "birch", "cedar", "dogwood", "elm", "fir", "ginkgo", "hazel", "ironwood", "juniper", "kapok", "larch",
+	"maple", "nutmeg", "oak", "pine", "quince", "rowan", "spruce", "tamarack", "ulmo", "viburnum", "willow", "yew",
+}
+
+// A Node is one mix of the network.
+type Node struct {
+	Nickname string
+	Addr     string
+	Mix      *mix.Mix
+	cfg      mix.Config
+}
+
+// A Network is running mixes.
+type Network struct {
+	Nodes []*Node
+
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	mu     sync.Mutex
+	err    error
+}
+
+// MaximumSize is what the exits of a network take, in bytes.
+const MaximumSize = 16 << 20
+
+// Start opens and runs the mixes. Close stops them.
+func Start(ctx context.Context, o Options) (*Network, error) {
+	if o.Mixes < 1 || o.Mixes > len(Names) {
+		return nil, fmt.Errorf("a network can have 1 to %d mixes, not %d", len(Names), o.Mixes)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	n := &Network{cancel: cancel, Nodes: make([]*Node, o.Mixes)}
+	listeners := make([]net.Listener, o.Mixes)
+	errs := make([]error, o.Mixes)
+	var opening sync.WaitGroup
+	for i := range o.Mixes {
+		opening.Go(func() { n.Nodes[i], listeners[i], errs[i] = open(ctx, o, Names[i]) })
+	}
+	opening.Wait()
+	if err := errors.Join(errs...); err != nil {
+		cancel()
+		for i, node := range n.Nodes {
+			if node != nil {
+				err = errors.Join(err, listeners[i].Close(), node.Mix.Close())
+			}
+		}
+		return nil, err
+	}
+	for i, node := range n.Nodes {
+		n.done.Go(func() {
+			err := node.Mix.Run(ctx, listeners[i])
+			if err = errors.Join(err, node.Mix.Close()); err != nil {
+				n.mu.Lock()
+				n.err = errors.Join(n.err, fmt.Errorf("mix %s: %w", node.Nickname, err))
+				n.mu.Unlock()
+			}
+		})
+	}
+	return n, nil
+}
+
+func open(ctx context.Context, o Options, name string) (*Node, net.Listener, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, fmt.Errorf("mix %s: %w", name, err)
+	}
+	node := &Node{Nickname: name, Addr: l.Addr().String()}
+	node.cfg, err = config(o, name, uint16(l.Addr().(*net.TCPAddr).Port))
+	if err == nil {
+		node.Mix, err = mix.Open(node.cfg)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("mix %s: %w", name, err), l.Close())
+	}
+	return node, l, nil
+}
+
+func config(o Options, name string, port uint16) (mix.Config, error) {
+	exit, err := delivery.NewSMTP(delivery.SMTPConfig{
+		Mail:        mail.Options{ReturnAddress: "nobody@" + name + ".example", AllowFrom: true},
+		MaximumSize: MaximumSize, Server: o.SMTP, TLS: delivery.TLSOff, Logger: o.Logger,
+	})
+	if err != nil {
+		return mix.Config{}, err
+	}
+	retry := mix.Schedule{time.Second, time.Second, time.Minute, time.Hour}
+	base := filepath.Join(o.Dir, name)
+	cfg := mix.Config{
+		KeyDir: filepath.Join(base, "keys"), QueueDir: filepath.Join(base, "queues"),
+		Nickname: name, Contact: "operator@" + name + ".example", Software: "Mixminion testnet",
+		KeyLifetime: 30 * 24 * time.Hour, KeyOverlap: 48 * time.Hour,
+		Hostname: "127.0.0.1", Port: port,
+		Rule: o.Rule, Interval: o.Interval, Jitter: 0.2, Relay: true, OutgoingRetry: retry,
+		Exits: []mix.ExitConfig{{Type: packet.TypeSMTP, Exit: exit, Retry: retry, Advertise: func(f *directory.Fields) {
+			f.SMTP = &directory.Delivery{MaximumSize: MaximumSize >> 10, AllowFrom: true}
+		}}},
+		Clock: o.Clock, Logger: o.Logger,
+	}
+	if o.Watch != nil {
+		cfg.Watch = func(b mix.Batch) { o.Watch(name, b) }
+	}
+	return cfg, nil
+}
+
+// Descriptors returns the descriptors of all mixes, one after the other, as import-server takes them.
+func (n *Network) Descriptors() []byte {
+	var text []byte
+	for _, node := range n.Nodes {
+		for _, d := range node.Mix.Descriptors() {
+			text = append(text, d.Text()...)
+		}
+	}
+	return text
+}
+
+// Close stops the mixes and waits for them. It returns what went wrong in any of them while they ran.
+func (n *Network) Close() error {
+	n.cancel()
+	n.done.Wait()
+	return n.err
+}

@@ -1,0 +1,166 @@
+package testnet_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"testing"
+	"time"
+
+	"mixminion/client"
+	"mixminion/internal/clock"
+	"mixminion/internal/testnet"
+	"mixminion/message"
+	"mixminion/message/keyring"
+	"mixminion/mix"
+	"mixminion/path"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// network starts mixes whose time moves only as far as await moves it.
+func network(t *testing.T, mixes int, rule mix.Rule) (*testnet.Sink, *client.Client, *clock.Manual) {
+	t.Helper()
+	sink, err := testnet.NewSink(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := sink.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	clk := clock.NewManual(time.Now())
+	net, err := testnet.Start(context.Background(), testnet.Options{
+		Dir: t.TempDir(), Mixes: mixes, SMTP: sink.Addr, Rule: rule, Interval: 5 * time.Minute, Clock: clk,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := net.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	user, err := client.Open(t.TempDir(), client.Options{Clock: clk})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if added, err := user.Import(net.Descriptors()); err != nil || len(added) < mixes {
+		t.Fatalf("%d servers imported: %v", len(added), err)
+	}
+	return sink, user, clk
+}
+
+// await lets time pass until a mail arrives.
+func await(t *testing.T, sink *testnet.Sink, clk *clock.Manual) testnet.Mail {
+	t.Helper()
+	step := time.NewTicker(20 * time.Millisecond)
+	defer step.Stop()
+	for {
+		select {
+		case m := <-sink.Mails:
+			return m
+		case <-step.C:
+			clk.Advance(time.Minute)
+		case <-t.Context().Done():
+			t.Fatal("the mail did not arrive")
+		}
+	}
+}
+
+func send(t *testing.T, user *client.Client, to string, m client.Message) {
+	t.Helper()
+	var err error
+	if m.To, err = client.ParseAddress(to); err != nil {
+		t.Fatal(err)
+	}
+	p, err := user.Prepare(t.Context(), m, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := user.Deliver(t.Context(), p, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func delivered(t *testing.T, m testnet.Mail) message.Delivered {
+	t.Helper()
+	all, err := message.ParseDelivered(m.Data)
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%d armored messages: %v\n%s", len(all), err, m.Data)
+	}
+	return all[0]
+}
+
+func TestMailAndReply(t *testing.T) {
+	sink, user, clk := network(t, 5, mix.Rule{Algorithm: mix.Timed})
+	send(t, user, "bob@example.com", client.Message{
+		Headers: message.Headers{Subject: "Meeting", From: "A friend"},
+		Body:    []byte("Hello through the mixes.\n"),
+	})
+	m := await(t, sink, clk)
+	if m.To != "bob@example.com" {
+		t.Errorf("mail for %q", m.To)
+	}
+	if d := delivered(t, m); string(d.Body) != "Hello through the mixes.\n" {
+		t.Errorf("body %q", d.Body)
+	}
+	for _, want := range []string{"Subject: Meeting\r\n", `From: "[Anon] A friend" <`} {
+		if !bytes.Contains(m.Data, []byte(want)) {
+			t.Errorf("no %q in\n%s", want, m.Data)
+		}
+	}
+
+	ring := new(keyring.Keyring)
+	key, err := ring.Generate(rand.Reader, "", clk.Now(), clk.Now().Add(client.SURBLifetime))
+	if err != nil {
+		t.Fatal(err)
+	}
+	home, err := client.ParseAddress("alice@example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	surbs, _, err := user.GenerateSURBs(2, home, key.Secret, path.Spec{}, client.SURBLifetime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, used, err := user.PrepareReply(t.Context(), []byte("An answer.\n"), surbs, path.Spec{}, nil)
+	if err != nil || used != 1 {
+		t.Fatalf("%d reply blocks used: %v", used, err)
+	}
+	if err := user.Deliver(t.Context(), p, nil); err != nil {
+		t.Fatal(err)
+	}
+	m = await(t, sink, clk)
+	d := delivered(t, m)
+	if m.To != "alice@example.com" || d.Form != message.FormEncrypted {
+		t.Errorf("%s mail for %q", d.Form, m.To)
+	}
+	opened, err := d.Open(user.Keys(ring))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := opened.Message(message.SingletonLimit(len(opened.Data)))
+	if err != nil || string(text) != "\nAn answer.\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
+func TestPoolsKeepSome(t *testing.T) {
+	sink, user, clk := network(t, 4, mix.Rule{Algorithm: mix.Cottrell, MinSize: 2, Rate: 0.6})
+	const n = 24
+	for i := range n {
+		send(t, user, "bob@example.com", client.Message{Body: fmt.Appendf(nil, "message %d\n", i)})
+	}
+	seen := map[string]bool{}
+	for range n / 2 {
+		seen[string(delivered(t, await(t, sink, clk)).Body)] = true
+	}
+	if len(seen) != n/2 {
+		t.Errorf("%d different messages of %d", len(seen), n/2)
+	}
+}

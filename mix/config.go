@@ -1,0 +1,153 @@
+package mix
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"mixminion/delivery"
+	"mixminion/directory"
+	"mixminion/internal/clock"
+	"mixminion/internal/crypt"
+	"mixminion/packet"
+)
+
+// Config is what a mix needs to know. FromConfig makes one of an operator's file.
+type Config struct {
+	// Dirs. KeyDir holds the keys, QueueDir the packet store. They are made, with mode 0700, if missing.
+	KeyDir, QueueDir string
+
+	Nickname           string
+	Contact            string
+	ContactFingerprint string
+	Comments           string
+	Software           string // "Mixminion" and a version, for the descriptor
+
+	IdentityKeyBits     int // for the first start
+	KeyLifetime         time.Duration
+	KeyOverlap          time.Duration
+	Hostname            string // where others reach this mix
+	Port                uint16
+	MaxIncoming         int // connections; 0 means the default of package mmtp
+	IncomingIdleTimeout time.Duration
+
+	Rule          Rule
+	Interval      time.Duration // between two mixes
+	Jitter        float64       // each interval is this share longer or shorter, at random
+	MaxDisk       int64         // bytes that the packet store may take
+	Relay         bool          // pass packets on to other mixes
+	OutgoingRetry Schedule
+	MaxOutgoing   int // connections
+
+	Exits []ExitConfig
+
+	Clock    clock.Clock
+	Logger   *slog.Logger
+	Provider crypt.Provider
+
+	// Tick is how long acknowledgements and packets are gathered before they are written to disk together. 0 means DefaultTick.
+	Tick time.Duration
+	// Workers is how many packets are unwrapped at one time. 0 means one for each processor.
+	Workers int
+	// Watch, if not nil, is told of batches as they leave, by their size alone. The demo shows them.
+	Watch func(Batch)
+}
+
+// DefaultTick is long enough for a disk to be given several packets at once and short beside a network round trip.
+const DefaultTick = 5 * time.Millisecond
+
+// ExitConfig is one exit and what the descriptor says of it.
+type ExitConfig struct {
+	Type  packet.RoutingType
+	Exit  delivery.Exit
+	Retry Schedule
+	// Advertise, if not nil, adds the exit's section to the descriptor.
+	Advertise func(*directory.Fields)
+}
+
+// Batch describes one mix, in numbers that link nothing.
+type Batch struct {
+	Left, Kept int // packets that left the pool and that stayed
+}
+
+var errConfig = errors.New("mix configuration")
+
+func (c *Config) check() error {
+	switch {
+	case c.KeyDir == "" || c.QueueDir == "":
+		return fmt.Errorf("%w: directories missing", errConfig)
+	case c.Interval <= 0:
+		return fmt.Errorf("%w: mix interval must be positive", errConfig)
+	case c.Jitter < 0 || c.Jitter >= 1:
+		return fmt.Errorf("%w: jitter must be from 0 up to but not including 1", errConfig)
+	case c.KeyLifetime < day:
+		return fmt.Errorf("%w: packet keys must live for a day at least", errConfig)
+	case c.KeyOverlap < 0 || c.KeyOverlap >= c.KeyLifetime:
+		return fmt.Errorf("%w: packet keys must overlap for less than their lifetime", errConfig)
+	case c.Rule.Algorithm != Timed && (c.Rule.Rate <= 0 || c.Rule.Rate > 1 || c.Rule.MinSize < 0):
+		return fmt.Errorf("%w: pool rate must be above 0 and at most 1, and the minimum not negative", errConfig)
+	}
+	if c.Clock == nil {
+		c.Clock = clock.Real{}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Provider == nil {
+		c.Provider = crypt.StdProvider{}
+	}
+	if c.Tick <= 0 {
+		c.Tick = DefaultTick
+	}
+	if c.Workers <= 0 {
+		c.Workers = runtime.GOMAXPROCS(0)
+	}
+	if c.MaxOutgoing <= 0 {
+		c.MaxOutgoing = 16
+	}
+	if c.Watch == nil {
+		c.Watch = func(Batch) {}
+	}
+	return nil
+}
+
+// describe fills in what the descriptor says beside keys and dates (dir-spec 3).
+func (c *Config) describe(f directory.Fields) directory.Fields {
+	f.Nickname = c.Nickname
+	f.PacketVersions = []string{packet.Version}
+	f.Software = c.Software
+	f.Contact = c.Contact
+	f.ContactFingerprint = c.ContactFingerprint
+	f.Comments = c.Comments
+	f.WhyInsecure = c.whyInsecure()
+	f.Secure = f.WhyInsecure == ""
+	f.Incoming = &directory.Incoming{Hostname: c.Hostname, Port: c.Port, Protocols: []string{directory.MMTPVersion}}
+	if c.Relay {
+		f.Outgoing = &directory.Outgoing{Protocols: []string{directory.MMTPVersion}}
+	}
+	for _, x := range c.Exits {
+		if x.Advertise != nil {
+			x.Advertise(&f)
+		}
+	}
+	return f
+}
+
+// minSafeInterval is the shortest mix interval that a descriptor calls secure.
+const minSafeInterval = 5 * time.Minute
+
+// whyInsecure tells the users of this mix what in its configuration weakens their anonymity.
+func (c *Config) whyInsecure() string {
+	why := "Software is under development"
+	if c.Rule.Algorithm == Timed {
+		why += ", Mix algorithm is not secure"
+	} else if c.Rule.MinSize < 5 {
+		why += ", Mix pool is small"
+	}
+	if c.Interval < minSafeInterval {
+		why += ", Mix interval is short"
+	}
+	return why
+}

@@ -1,0 +1,91 @@
+package mix
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"mixminion/delivery"
+	"mixminion/delivery/mail"
+	"mixminion/directory"
+	"mixminion/internal/config"
+	"mixminion/packet"
+)
+
+// FromConfig makes a Config of an operator's file. home is what "~/" stands for, software what the descriptor says of this program.
+func FromConfig(c *config.Server, home, software string, log *slog.Logger) (Config, error) {
+	paths := c.Paths(home)
+	out := Config{
+		KeyDir: paths.KeyDir, QueueDir: paths.QueueDir,
+		Nickname: string(c.Main.Nickname), Contact: string(c.Main.ContactEmail),
+		ContactFingerprint: c.Main.ContactFingerprint, Comments: c.Main.Comments, Software: software,
+		IdentityKeyBits: c.Main.IdentityKeyBits,
+		KeyLifetime:     c.Main.PublicKeyLifetime.Duration(), KeyOverlap: c.Main.PublicKeyOverlap.Duration(),
+		Hostname: string(c.IncomingMMTP.Hostname), Port: uint16(c.IncomingMMTP.Port),
+		IncomingIdleTimeout: c.Main.Timeout.Duration(),
+		Rule: Rule{
+			Algorithm: algorithms[c.Main.MixAlgorithm],
+			MinSize:   c.Main.MixPoolMinSize, Rate: float64(c.Main.MixPoolRate),
+		},
+		Interval: c.Main.MixInterval.Duration(), Jitter: float64(c.Main.MixJitter),
+		MaxDisk: int64(c.Main.MaxDisk), Relay: c.OutgoingMMTP.Enabled,
+		OutgoingRetry: Schedule(c.OutgoingMMTP.Retry), MaxOutgoing: c.OutgoingMMTP.MaxConnections,
+		Logger: log,
+	}
+	if c.DeliverySMTP.Enabled {
+		exit, err := smtpExit(&c.DeliverySMTP, paths.BaseDir, home, log)
+		if err != nil {
+			return Config{}, fmt.Errorf("[Delivery/SMTP]: %w", err)
+		}
+		out.Exits = append(out.Exits, exit)
+	}
+	return out, nil
+}
+
+var algorithms = map[config.MixAlgorithm]Algorithm{
+	config.BinomialDynamicPool: Binomial,
+	config.DynamicPool:         Cottrell,
+	config.Timed:               Timed,
+}
+
+func smtpExit(c *config.DeliverySMTP, base, home string, log *slog.Logger) (ExitConfig, error) {
+	tls, err := delivery.ParseTLSMode(string(c.SMTPTLS))
+	if err != nil {
+		return ExitConfig{}, err
+	}
+	if c.SMTPServer.Host == "" {
+		return ExitConfig{}, errors.New("SMTPServer is not given; SendmailCommand is not available in this version")
+	}
+	server := c.SMTPServer.Address(25)
+	if tls == delivery.TLSImplicit {
+		server = c.SMTPServer.Address(465)
+	}
+	var password []byte
+	if file := c.SMTPPasswordFile.In(base, home); file != "" {
+		if password, err = os.ReadFile(file); err != nil {
+			return ExitConfig{}, fmt.Errorf("SMTPPasswordFile: %w", err)
+		}
+	}
+	exit, err := delivery.NewSMTP(delivery.SMTPConfig{
+		Mail: mail.Options{
+			ReturnAddress: string(c.ReturnAddress), AllowFrom: c.AllowFromAddress, FromTag: c.FromTag, Subject: c.SubjectLine,
+			Abuse: c.XAbuse, Comments: c.Mail.Comments, Disclaimer: c.Message,
+		},
+		MaximumSize: int(c.SizeLimit()),
+		Server:      server, TLS: tls, CAFile: c.SMTPCAFile.In(base, home),
+		Username: c.SMTPUser, Password: delivery.Secret(bytes.TrimRight(password, "\r\n")),
+		HelloName: string(c.SMTPHelo), Logger: log,
+	})
+	if err != nil {
+		return ExitConfig{}, err
+	}
+	x := ExitConfig{Type: packet.TypeSMTP, Exit: exit, Retry: Schedule(c.Retry)}
+	if c.Advertise {
+		x.Advertise = func(f *directory.Fields) {
+			f.SMTP = &directory.Delivery{MaximumSize: int(c.SizeLimit() / config.KB), AllowFrom: c.AllowFromAddress}
+		}
+	}
+	return x, nil
+}

@@ -1,0 +1,237 @@
+// Package mix is the mix: it receives packets, takes off their layer, holds them in a pool, and sends random batches of them on or out
+// of the network. The source is minion-spec 3.2.5 and A.1.
+//
+// How a packet walks through it: intake (receive.go) unwraps and commits, together with the replay check; mixing (batch.go) moves
+// a random batch from the pool to one queue per next hop or exit; dispatch (dispatch.go) empties the queues, each on its own retry
+// schedule. Everything that must survive a crash is in package store.
+package mix
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mixminion/directory"
+	"mixminion/internal/crypt"
+	"mixminion/internal/store"
+	"mixminion/internal/store/durable"
+	"mixminion/mmtp"
+	"mixminion/packet"
+)
+
+// A Mix is one mix. Open it, run it, close it.
+type Mix struct {
+	cfg   Config
+	keyID crypt.KeyID
+	store *store.Store
+	exits map[packet.RoutingType]*ExitConfig
+	fresh bool
+
+	ring   *keyRing                  // changed by Open and maintain only
+	keyUse sync.RWMutex              // held for writing while key sets are destroyed
+	dead   map[*store.ReplayLog]bool // guarded by keyUse
+	keys   atomic.Pointer[keysInUse]
+
+	links    *mmtp.LinkIdentity
+	intake   *intake
+	dispatch *dispatcher
+
+	counts   counters
+	fullOnce sync.Once
+}
+
+// Open prepares a mix: it reads its keys and store, or on the first start makes them, and brings the descriptor up to date. Another
+// process that has the mix open makes it fail with store.ErrLocked.
+func Open(cfg Config) (_ *Mix, err error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	m := &Mix{cfg: cfg, exits: map[packet.RoutingType]*ExitConfig{}, dead: map[*store.ReplayLog]bool{}}
+	for i := range cfg.Exits {
+		m.exits[cfg.Exits[i].Type] = &cfg.Exits[i]
+	}
+	for _, dir := range []string{cfg.KeyDir, cfg.QueueDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("make directory: %w", err)
+		}
+	}
+	m.store, err = store.Open(cfg.QueueDir, store.Options{MaxBytes: cfg.MaxDisk})
+	if err != nil {
+		return nil, fmt.Errorf("open packet store: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.store.Close())
+		}
+	}()
+	identity, fresh, err := loadIdentity(cfg.KeyDir, max(cfg.IdentityKeyBits, packetKeyBits))
+	if err != nil {
+		return nil, err
+	}
+	m.fresh = fresh
+	m.keyID = crypt.NewKeyID(&identity.PublicKey)
+	m.ring = &keyRing{
+		dir: cfg.KeyDir, identity: identity, provider: cfg.Provider, store: m.store,
+		describe: m.cfg.describe, log: m.cfg.Logger, lifetime: cfg.KeyLifetime, overlap: cfg.KeyOverlap,
+	}
+	if err := m.ring.load(); err != nil {
+		return nil, err
+	}
+	if err := m.maintain(); err != nil {
+		return nil, err
+	}
+	if m.links, err = mmtp.NewLinkIdentity(identity, cfg.Nickname, cfg.Clock.Now); err != nil {
+		return nil, err
+	}
+	m.intake = newIntake(m)
+	m.dispatch = newDispatcher(m)
+	return m, nil
+}
+
+// Close closes the store. It must not be called while Run is running.
+func (m *Mix) Close() error { return m.store.Close() }
+
+// Fresh reports whether Open made a new identity: this is the first start.
+func (m *Mix) Fresh() bool { return m.fresh }
+
+// KeyID is the mix's identity.
+func (m *Mix) KeyID() crypt.KeyID { return m.keyID }
+
+// Descriptors returns the descriptors to publish, oldest first.
+func (m *Mix) Descriptors() []*directory.Descriptor {
+	m.keyUse.RLock()
+	defer m.keyUse.RUnlock()
+	return m.ring.current(m.cfg.Clock.Now())
+}
+
+// CurrentDescriptorFile is the file in the key directory that holds the descriptors to give to others.
+const CurrentDescriptorFile = "current-desc"
+
+// Run serves the listeners and mixes until ctx is done; then it takes no more packets, acknowledges those it has, stops sending, and
+// returns nil. It returns an error if the mix cannot go on. It may be called once.
+func (m *Mix) Run(ctx context.Context, listeners ...net.Listener) error {
+	server, err := mmtp.NewServer(mmtp.ServerConfig{
+		Certificate:    m.links.Certificate,
+		Handler:        m.intake,
+		Logger:         m.cfg.Logger,
+		MaxConnections: m.cfg.MaxIncoming,
+		IdleTimeout:    m.cfg.IncomingIdleTimeout,
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	var mu sync.Mutex
+	var failure error
+	fail := func(err error) {
+		if err == nil {
+			return
+		}
+		mu.Lock()
+		failure = errors.Join(failure, err)
+		mu.Unlock()
+		cancel()
+	}
+
+	// Acknowledgements need workers and ticks, so these outlive the server; nothing of theirs hears of ctx.
+	var workers, ticks, rest sync.WaitGroup
+	for range m.cfg.Workers {
+		workers.Go(m.intake.work)
+	}
+	stopTicks := make(chan struct{})
+	ticks.Go(func() { fail(m.intake.ticks(stopTicks)) })
+	rest.Go(func() { fail(m.mixing(ctx)) })
+	rest.Go(func() { fail(m.dispatch.run(ctx)) })
+	rest.Go(func() { fail(m.maintenance(ctx)) })
+
+	fail(server.Serve(ctx, listeners...))
+	cancel()
+	close(m.intake.jobs)
+	workers.Wait()
+	close(stopTicks)
+	ticks.Wait()
+	rest.Wait()
+	return failure
+}
+
+// maintain brings keys and descriptors up to date.
+func (m *Mix) maintain() error {
+	now := m.cfg.Clock.Now()
+	m.keyUse.Lock()
+	defer m.keyUse.Unlock()
+	for _, s := range m.ring.sets {
+		if now.After(s.desc.ValidUntil.Add(m.cfg.KeyOverlap)) {
+			m.dead[s.log] = true
+		}
+	}
+	changed, err := m.ring.maintain(now)
+	if err != nil {
+		return err
+	}
+	use, err := newKeysInUse(m.ring.inUse(now))
+	if err != nil {
+		return err
+	}
+	m.keys.Store(use)
+	var text []byte
+	for _, d := range m.ring.current(now) {
+		text = append(text, d.Text()...)
+	}
+	path := filepath.Join(m.cfg.KeyDir, CurrentDescriptorFile)
+	if err := durable.WriteFile(path, text, 0o644); err != nil {
+		return err
+	}
+	if changed {
+		m.cfg.Logger.Info("keys and descriptors are up to date", "file", path)
+	}
+	return nil
+}
+
+// living leaves out entries whose key was destroyed after their packet was unwrapped. keyUse is held.
+func (m *Mix) living(entries []store.Entry) []store.Entry {
+	if len(m.dead) == 0 {
+		return entries
+	}
+	kept := entries[:0]
+	for _, e := range entries {
+		if !m.dead[e.Log] {
+			kept = append(kept, e)
+		}
+	}
+	return kept
+}
+
+const maintenanceInterval = time.Hour
+
+// maintenance looks after the keys every hour. A failure is logged and tried again: the keys in use go on working.
+func (m *Mix) maintenance(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-m.cfg.Clock.After(maintenanceInterval):
+		}
+		if err := m.maintain(); err != nil {
+			m.cfg.Logger.Error("cannot bring keys up to date; will try again in an hour", "error", err)
+		}
+	}
+}
+
+// roundedNow is the time as it may be stored: no finer than the mix interval, in seconds since 1970.
+func (m *Mix) roundedNow() uint32 {
+	return uint32(m.cfg.Clock.Now().Truncate(max(m.cfg.Interval, time.Second)).Unix())
+}
+
+func (m *Mix) warnFull() {
+	m.fullOnce.Do(func() {
+		m.cfg.Logger.Warn("the packet store is full: packets are being rejected until some have left. Raise MaxDisk or free disk space")
+	})
+}

@@ -1,0 +1,196 @@
+package mix
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"mixminion/internal/crypt"
+	"mixminion/internal/store"
+	"mixminion/mmtp"
+	"mixminion/packet"
+)
+
+// maxSelfHops bounds how often one packet can name this mix as its own next hop; no header holds more.
+const maxSelfHops = 32
+
+// An arrival is something to acknowledge at the next tick: a packet, padding or junk.
+type arrival struct {
+	entries []store.Entry // nil: nothing to store
+	body    *[]byte       // the buffer behind the entries' body, to be used again
+	ack     func(accepted bool)
+}
+
+// intake turns what comes in over MMTP into entries of the store. It is the mmtp.Handler.
+type intake struct {
+	mix  *Mix
+	jobs chan job
+
+	mu      sync.Mutex
+	waiting []arrival
+	wake    chan struct{} // holds a token while something waits
+}
+
+type job struct {
+	p   *packet.Packet
+	ack func(bool)
+}
+
+func newIntake(m *Mix) *intake {
+	return &intake{mix: m, jobs: make(chan job, m.cfg.Workers), wake: make(chan struct{}, 1)}
+}
+
+// Room implements mmtp.Handler.
+func (in *intake) Room() bool { return in.mix.store.Room() }
+
+// Handle implements mmtp.Handler. It blocks while all workers are busy, so that the connections wait and not the memory.
+func (in *intake) Handle(kind mmtp.Kind, p *packet.Packet, ack func(bool)) {
+	if kind == mmtp.KindPacket {
+		in.jobs <- job{p, ack}
+		return
+	}
+	in.add(arrival{ack: ack})
+}
+
+func (in *intake) add(a arrival) {
+	in.mu.Lock()
+	in.waiting = append(in.waiting, a)
+	in.mu.Unlock()
+	select {
+	case in.wake <- struct{}{}:
+	default:
+	}
+}
+
+// work unwraps packets until jobs is closed.
+func (in *intake) work() {
+	for j := range in.jobs {
+		a := in.unwrap(j.p)
+		a.ack = j.ack
+		mmtp.Recycle(j.p)
+		in.add(a)
+	}
+}
+
+var bodies = sync.Pool{New: func() any {
+	b := make([]byte, 0, packet.Size+512)
+	return &b
+}}
+
+// unwrap takes off a layer, and further ones as long as the next hop is this mix itself (minion-spec 4 forbids going over the network
+// for that). A packet that is not for us or not in order becomes an arrival without entries.
+func (in *intake) unwrap(p *packet.Packet) arrival {
+	keys := in.mix.keys.Load()
+	var a arrival
+	for range maxSelfHops {
+		res, err := keys.unwrapper.Unwrap(p)
+		if err != nil {
+			return a
+		}
+		entry := store.Entry{Log: keys.sets[res.Key].log, Replay: res.Replay}
+		rec := record{next: res.Next, packet: p}
+		switch res.Action {
+		case packet.Relay:
+			if res.Next.KeyID == in.mix.keyID {
+				a.entries = append(a.entries, entry)
+				continue
+			}
+			if !in.mix.cfg.Relay {
+				a.entries = append(a.entries, entry)
+				return a
+			}
+			rec.kind = recordRelay
+		case packet.Deliver:
+			if in.mix.exits[res.Type] == nil {
+				a.entries = append(a.entries, entry)
+				return a
+			}
+			rec = record{kind: recordDeliver, typ: res.Type, info: res.Info, payload: (*packet.Payload)(p[2*packet.HeaderLen:])}
+			rand.Read(rec.nonce[:])
+		default:
+			a.entries = append(a.entries, entry)
+			return a
+		}
+		a.body = bodies.Get().(*[]byte)
+		*a.body = rec.append((*a.body)[:0])
+		entry.Body = *a.body
+		a.entries = append(a.entries, entry)
+		return a
+	}
+	return a
+}
+
+// ticks commits what has arrived, at tick boundaries, until stop is closed and nothing waits any more. A tick writes and syncs
+// whether or not one of its arrivals is kept: good packets, bad ones, replays and padding look alike from outside.
+func (in *intake) ticks(stop <-chan struct{}) error {
+	// The tick paces the disk; it is no time of the protocol and does not follow the injected clock.
+	ticker := time.NewTicker(in.mix.cfg.Tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-in.wake:
+		case <-stop:
+			return in.commit()
+		}
+		<-ticker.C
+		if err := in.commit(); err != nil {
+			return err
+		}
+	}
+}
+
+// commit stores everything that waits in one transaction and acknowledges it. The error is fatal for the mix.
+func (in *intake) commit() error {
+	in.mu.Lock()
+	batch := in.waiting
+	in.waiting = nil
+	in.mu.Unlock()
+	if len(batch) == 0 {
+		return nil
+	}
+	var entries []store.Entry
+	for _, a := range batch {
+		entries = append(entries, a.entries...)
+	}
+	// Keys are destroyed only between ticks, so that no entry names a replay log that is gone.
+	in.mix.keyUse.RLock()
+	_, err := in.mix.store.Commit(in.mix.living(entries))
+	in.mix.keyUse.RUnlock()
+
+	full := errors.Is(err, store.ErrFull)
+	for _, a := range batch {
+		// A full disk refuses every arrival of the tick: that some carried nothing to store is nobody's business.
+		a.ack(err == nil)
+		if a.body != nil {
+			bodies.Put(a.body)
+		}
+	}
+	if full {
+		in.mix.warnFull()
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("store packets: %w", err)
+	}
+	return nil
+}
+
+// keysInUse is an unwrapper and the key sets that its keys belong to.
+type keysInUse struct {
+	unwrapper *packet.Unwrapper
+	sets      []*keySet
+}
+
+func newKeysInUse(sets []*keySet) (*keysInUse, error) {
+	var decs []crypt.Decrypter
+	for _, s := range sets {
+		decs = append(decs, s.dec)
+	}
+	u, err := packet.NewUnwrapper(decs...)
+	if err != nil {
+		return nil, fmt.Errorf("no packet key is valid now; is the clock right? %w", err)
+	}
+	return &keysInUse{u, sets}, nil
+}
