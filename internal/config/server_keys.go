@@ -47,9 +47,10 @@ func (s *Server) Sections() []Section {
 			Keys: s.OutgoingMMTP.keys(),
 		},
 		{
-			Name: "Delivery/MBOX",
-			Doc:  "Delivering messages to local users, who are named in an address file.",
-			Keys: s.DeliveryMBOX.keys(),
+			Name:   "Delivery/MBOX",
+			Doc:    "Delivering messages to local users, who are named in an address file.",
+			Unused: later,
+			Keys:   s.DeliveryMBOX.keys(),
 		},
 		{
 			Name: "Delivery/SMTP",
@@ -63,8 +64,9 @@ func (s *Server) Sections() []Section {
 			Keys:   s.DeliverySMTPViaMix.keys(),
 		},
 		{
-			Name: "Delivery/Fragmented",
-			Doc:  "Putting messages together that arrive in several packets, before they are delivered by mail.",
+			Name:   "Delivery/Fragmented",
+			Doc:    "Putting messages together that arrive in several packets, before they are delivered by mail.",
+			Unused: later,
 			Keys: []Key{
 				{Name: "Enabled", To: &s.DeliveryFragmented.Enabled, Required: true, Example: "no", Doc: enabledDoc},
 				{Name: "MaximumSize", To: &s.DeliveryFragmented.MaximumSize, Example: "1M",
@@ -242,7 +244,7 @@ func (d *DeliveryMBOX) keys() []Key {
 func (d *DeliverySMTP) keys() []Key {
 	keys := []Key{
 		{Name: "Enabled", To: &d.Enabled, Required: true, Example: "no", Doc: enabledDoc},
-		{Name: "BlacklistFile", To: &d.BlacklistFile, Example: "/etc/mixminion/blacklist",
+		{Name: "BlacklistFile", To: &d.BlacklistFile, Unused: later + ": mail goes to every address",
 			Doc: "The file of recipients who want no anonymous mail."},
 	}
 	return append(append(keys, d.Mail.keys()...), d.Relay.keys()...)
@@ -293,7 +295,8 @@ func (r *Relay) keys() []Key {
 		{Name: "SMTPPasswordFile", To: &r.SMTPPasswordFile,
 			Doc: "The file that holds the password of SMTPUser, on one line."},
 		{Name: "SMTPHelo", To: &r.SMTPHelo,
-			Doc: "The name to greet the mail server with, if it is not Hostname of [Incoming/MMTP]."},
+			Default: "localhost",
+			Doc:     "The name to greet the mail server with. The default does not tell the name of this machine."},
 		{Name: "SMTPCAFile", To: &r.SMTPCAFile,
 			Doc: "A PEM file of the certificates to trust, instead of the system's."},
 		{Name: "SendmailCommand", To: &r.SendmailCommand, Unused: later,
