@@ -80,7 +80,7 @@ func (b *batch) abandon() {
 // send writes an item as soon as the window allows.
 func (b *batch) send(ctx context.Context, item Item) error {
 	if item.Packet == nil {
-		return errors.New("item without a packet")
+		return b.refuse(item, errors.New("item without a packet"))
 	}
 	if !b.client.young(b.link) {
 		if err := b.await(ctx, 0); err != nil {
@@ -151,6 +151,7 @@ func (b *batch) collect() {
 func (b *batch) report(accepted bool) {
 	b.answered = true
 	item := b.pending[0]
+	b.pending[0] = Item{} // the packet may be freed
 	b.pending = b.pending[1:]
 	if item.Done == nil {
 		return
@@ -165,9 +166,10 @@ func (b *batch) report(accepted bool) {
 // recover deals with a broken link. A server may close an idle link just when we begin to use it; so if the link is an old one that
 // has answered nothing in this call, everything is sent once more on a new link. Otherwise it returns the reason.
 func (b *batch) recover(ctx context.Context, err error) error {
+	err = b.link.cause(err)
 	b.link.close()
 	b.collect()
-	if !b.reused || b.answered || ctx.Err() != nil || errors.Is(b.link.err, ErrProtocol) || errors.Is(err, os.ErrDeadlineExceeded) {
+	if !b.reused || b.answered || ctx.Err() != nil || errors.Is(err, ErrProtocol) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}
 	b.abandon()
@@ -176,7 +178,7 @@ func (b *batch) recover(ctx context.Context, err error) error {
 	}
 	for _, item := range b.pending {
 		if err := b.link.write(item.Packet, item.Junk); err != nil {
-			return err
+			return b.link.cause(err)
 		}
 	}
 	return nil
@@ -187,9 +189,6 @@ func (b *batch) fail(ctx context.Context, err error) error {
 	if b.link != nil {
 		b.link.close()
 		b.collect()
-		if errors.Is(b.link.err, ErrProtocol) {
-			err = b.link.err // the write failed because the reader had found this
-		}
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)

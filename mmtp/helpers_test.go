@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"iter"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"sync"
@@ -186,4 +187,13 @@ func frame(p *packet.Packet, junk bool) []byte {
 
 func fill(b byte) *packet.Packet {
 	return (*packet.Packet)(bytes.Repeat([]byte{b}, packet.Size))
+}
+
+func mustAddrPort(t testing.TB, s string) netip.AddrPort {
+	t.Helper()
+	a, err := netip.ParseAddrPort(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }

@@ -1,9 +1,11 @@
 package mmtp
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -41,6 +43,7 @@ type link struct {
 	results chan bool     // accepted or rejected, in order; has room for all that can be outstanding
 	dead    chan struct{} // closed when reading is over
 	err     error         // why; set before dead is closed
+	reader  sync.WaitGroup
 
 	mu       sync.Mutex
 	expected []expectation // for what is unanswered, oldest first
@@ -57,7 +60,7 @@ func newLink(conn net.Conn, now time.Time, window int, timeout time.Duration) *l
 		results: make(chan bool, window),
 		dead:    make(chan struct{}),
 	}
-	go l.read()
+	l.reader.Go(l.read)
 	return l
 }
 
@@ -77,7 +80,6 @@ func (l *link) write(p *packet.Packet, junk bool) error {
 
 // read runs until the connection ends or the server breaks the protocol.
 func (l *link) read() {
-	defer close(l.dead)
 	var f answerFrame
 	for {
 		if _, err := io.ReadFull(l.conn, f[:]); err != nil {
@@ -91,6 +93,7 @@ func (l *link) read() {
 		}
 		l.results <- accepted
 	}
+	close(l.dead)      // before the connection is closed, so that a write which fails for that reason can find l.err
 	_ = l.conn.Close() // l.err is what matters
 }
 
@@ -120,6 +123,22 @@ func (l *link) check(f *answerFrame) (accepted bool, err error) {
 	return accepted, nil
 }
 
+// cause returns why the link is broken, given the error of the write or wait that noticed it. When the server has closed, answers may
+// still be on their way to the reader, which also knows more about the reason; so cause gives it a moment to end.
+func (l *link) cause(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	t := time.NewTimer(lingerTimeout)
+	defer t.Stop()
+	select {
+	case <-l.dead:
+		return l.err
+	case <-t.C:
+		return err
+	}
+}
+
 // alive reports whether the server has not ended the link, as far as is known.
 func (l *link) alive() bool {
 	select {
@@ -133,6 +152,5 @@ func (l *link) alive() bool {
 // close ends the link and waits for its goroutine.
 func (l *link) close() {
 	_ = l.conn.Close() // nothing is outstanding, or it is lost in any case
-	<-l.dead
-	l.frame = nil
+	l.reader.Wait()
 }

@@ -17,8 +17,8 @@ import (
 // pause at 16).
 const maxUnacked = 16
 
-// lingerTimeout bounds how long we wait, after our last word, for the peer to close. Closing at once with unread data would make the
-// kernel throw away answers that are still on their way.
+// lingerTimeout bounds how long either side, when a link ends, waits for the other to close. Closing at once with unread data would
+// make the kernel throw away answers that are still on their way.
 const lingerTimeout = 2 * time.Second
 
 var errStopped = errors.New("server is stopping")

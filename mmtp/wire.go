@@ -61,7 +61,8 @@ func digestsOf(p *packet.Packet, junk bool) digests {
 // finish returns Hash(packet | suffix).
 func (d *digester) finish(suffix string) crypt.Digest {
 	_ = d.hash.(encoding.BinaryUnmarshaler).UnmarshalBinary(d.state) // it is our own state
-	io.WriteString(d.hash, suffix)
+	d.sum = append(d.sum[:0], suffix...)
+	d.hash.Write(d.sum)
 	d.sum = d.hash.Sum(d.sum[:0])
 	return crypt.Digest(d.sum)
 }
