@@ -51,12 +51,16 @@ func (s *Store) recover() error {
 	if err := s.newSegment(last + 1); err != nil {
 		return err
 	}
-	// Only now, so that there is always a segment that tells who the store is and which numbers are used.
+	// Only now, so that there is always a segment that tells who the store is and which numbers are used. Durable
+	// before the new segment gets a frame: a torn segment that comes back in front of it would look damaged.
 	for _, n := range numbers[tail:] {
 		path := filepath.Join(s.dir, segName(n))
 		if err := errors.Join(s.fs.Remove(path), ignoreMissing(s.fs.Remove(idxPath(path)))); err != nil {
 			return err
 		}
+	}
+	if err := s.fs.SyncDir(s.dir); err != nil {
+		return err
 	}
 	if err := s.fillBallast(); err != nil && !errors.Is(err, ErrFull) {
 		return err
