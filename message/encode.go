@@ -96,6 +96,7 @@ func (e *Encoded) fragments(rnd io.Reader, prefix, data []byte, overhead int) er
 	}
 	e.Payloads = make([]packet.Payload, g.Packets())
 	last := make([]byte, g.chunkLen())
+	blocks, packets := make([][]byte, g.K), make([][]byte, g.N)
 	for chunk := range g.Chunks {
 		data := whitened[chunk*g.chunkLen():]
 		if len(data) >= g.chunkLen() {
@@ -107,17 +108,18 @@ func (e *Encoded) fragments(rnd io.Reader, prefix, data []byte, overhead int) er
 			}
 			data = last
 		}
-		blocks := make([][]byte, g.K)
 		for i := range blocks {
 			blocks[i] = data[i*g.Capacity : (i+1)*g.Capacity]
 		}
-		for i := range g.N {
-			index := chunk*g.N + i
-			p := e.Payloads[index][:packet.PayloadLen-overhead]
-			if err := code.Encode(i, p[FragmentHeaderLen:], blocks); err != nil {
-				return err
-			}
-			putFragment(p, uint32(index), id, uint32(size))
+		payloads := e.Payloads[chunk*g.N : (chunk+1)*g.N]
+		for i := range payloads {
+			packets[i] = payloads[i][FragmentHeaderLen : packet.PayloadLen-overhead]
+		}
+		if err := code.Encode(packets, blocks); err != nil {
+			return err
+		}
+		for i := range payloads {
+			putFragment(payloads[i][:packet.PayloadLen-overhead], uint32(chunk*g.N+i), id, uint32(size))
 		}
 	}
 	return nil

@@ -48,22 +48,24 @@ func New(k, n int) (*Code, error) {
 	rows := make([][]byte, n)
 	for r := range rows {
 		rows[r] = make([]byte, k)
-		addProducts(rows[r], points[r], top)
+		for i, factor := range points[r] {
+			for c := range k {
+				rows[r][c] ^= mul(factor, top[i][c])
+			}
+		}
 	}
 	return &Code{k: k, n: n, rows: rows}, nil
 }
 
-// Encode writes packet number index, 0 <= index < n, into dst. There must be k blocks, all as long as dst.
-func (c *Code) Encode(index int, dst []byte, blocks [][]byte) error {
-	if index < 0 || index >= c.n || len(blocks) != c.k || !sameLength(blocks, len(dst)) {
+// Encode writes the n packets made from k blocks. All packets and blocks have the same length.
+func (c *Code) Encode(packets, blocks [][]byte) error {
+	if len(packets) != c.n || len(blocks) != c.k || !sameLength(blocks, len(blocks[0])) || !sameLength(packets, len(blocks[0])) {
 		return ErrPackets
 	}
-	if index < c.k {
-		copy(dst, blocks[index])
-		return nil
+	for i, b := range blocks {
+		copy(packets[i], b)
 	}
-	clear(dst)
-	addProducts(dst, c.rows[index], blocks)
+	combine(packets[c.k:], c.rows[c.k:], blocks)
 	return nil
 }
 
@@ -77,7 +79,6 @@ func (c *Code) Decode(dst []byte, indices []int, packets [][]byte) error {
 	block := func(i int) []byte { return dst[i*size : (i+1)*size] }
 	have := make([]bool, c.n)
 	matrix := make([][]byte, c.k)
-	missing := c.k
 	for i, index := range indices {
 		if index < 0 || index >= c.n || have[index] {
 			return ErrPackets
@@ -86,22 +87,19 @@ func (c *Code) Decode(dst []byte, indices []int, packets [][]byte) error {
 		matrix[i] = c.rows[index]
 		if index < c.k {
 			copy(block(index), packets[i])
-			missing--
 		}
 	}
-	if missing == 0 {
-		return nil
-	}
+	var missing, rows [][]byte
 	inverse, err := invert(matrix)
 	if err != nil {
 		return err
 	}
 	for i := range c.k {
 		if !have[i] {
-			clear(block(i))
-			addProducts(block(i), inverse[i], packets)
+			missing, rows = append(missing, block(i)), append(rows, inverse[i])
 		}
 	}
+	combine(missing, rows, packets)
 	return nil
 }
 

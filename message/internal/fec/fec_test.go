@@ -48,6 +48,14 @@ func unhex(t *testing.T, list []string) [][]byte {
 	return out
 }
 
+func encode(code *fec.Code, n int, blocks [][]byte) ([][]byte, error) {
+	packets := make([][]byte, n)
+	for i := range packets {
+		packets[i] = make([]byte, len(blocks[0]))
+	}
+	return packets, code.Encode(packets, blocks)
+}
+
 func TestVectors(t *testing.T) {
 	for _, v := range vectors(t) {
 		code, err := fec.New(v.K, v.N)
@@ -55,10 +63,13 @@ func TestVectors(t *testing.T) {
 			t.Fatal(err)
 		}
 		blocks, packets := unhex(t, v.Blocks), unhex(t, v.Fragments)
+		got, err := encode(code, v.N, blocks)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for i, want := range packets {
-			got := make([]byte, len(want))
-			if err := code.Encode(i, got, blocks); err != nil || !bytes.Equal(got, want) {
-				t.Errorf("%d of %d: packet %d differs: %v", v.K, v.N, i, err)
+			if !bytes.Equal(got[i], want) {
+				t.Errorf("%d of %d: packet %d differs", v.K, v.N, i)
 			}
 		}
 		for range 100 {
@@ -79,40 +90,43 @@ func TestVectors(t *testing.T) {
 func TestAgainstReedSolomon(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		k := rapid.IntRange(1, 20).Draw(t, "k")
-		n := k + rapid.IntRange(1, 12).Draw(t, "parity")
-		size := rapid.IntRange(1, 100).Draw(t, "size")
+		n := k + rapid.IntRange(1, 20).Draw(t, "parity")
+		size := rapid.SampledFrom([]int{1, 2, 100, 1023, 1024, 1025, 3000}).Draw(t, "size")
+		rnd := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		code, err := fec.New(k, n)
 		if err != nil {
 			t.Fatal(err)
 		}
-		parity := make([][]byte, n-k)
-		for r := range parity {
-			parity[r] = make([]byte, k)
-			for c := range k {
-				unit := make([][]byte, k)
-				for i := range unit {
-					unit[i] = []byte{0}
-				}
-				unit[c][0] = 1
-				if err := code.Encode(k+r, parity[r][c:c+1], unit); err != nil {
-					t.Fatal(err)
-				}
-			}
+		// Blocks that are the unit vectors give the rows of the matrix.
+		units := make([][]byte, k)
+		for i := range units {
+			units[i] = make([]byte, k)
+			units[i][i] = 1
 		}
-		oracle, err := reedsolomon.New(k, n-k, reedsolomon.WithCustomMatrix(parity))
+		rows, err := encode(code, n, units)
+		if err != nil {
+			t.Fatal(err)
+		}
+		oracle, err := reedsolomon.New(k, n-k, reedsolomon.WithCustomMatrix(rows[k:]))
 		if err != nil {
 			t.Fatal(err)
 		}
 		shards := make([][]byte, n)
 		for i := range shards {
-			shards[i] = rapid.SliceOfN(rapid.Byte(), size, size).Draw(t, "block")
+			shards[i] = make([]byte, size)
+			for j := range shards[i] {
+				shards[i][j] = byte(rnd.Uint32())
+			}
 		}
 		if err := oracle.Encode(shards); err != nil {
 			t.Fatal(err)
 		}
+		packets, err := encode(code, n, shards[:k])
+		if err != nil {
+			t.Fatal(err)
+		}
 		for i := range n {
-			got := make([]byte, size)
-			if err := code.Encode(i, got, shards[:k]); err != nil || !bytes.Equal(got, shards[i]) {
+			if !bytes.Equal(packets[i], shards[i]) {
 				t.Fatalf("packet %d differs", i)
 			}
 		}
@@ -151,15 +165,15 @@ func TestRefusals(t *testing.T) {
 	}
 	two := [][]byte{{1}, {2}}
 	for name, err := range map[string]error{
-		"index below":       code.Encode(-1, make([]byte, 1), two),
-		"index above":       code.Encode(3, make([]byte, 1), two),
-		"too few blocks":    code.Encode(2, make([]byte, 1), two[:1]),
-		"other length":      code.Encode(2, make([]byte, 2), two),
+		"too few outputs":   code.Encode(two, two),
+		"too few blocks":    code.Encode([][]byte{{0}, {0}, {0}}, two[:1]),
+		"block length":      code.Encode([][]byte{{0}, {0}, {0}}, [][]byte{{1}, {2, 3}}),
+		"output length":     code.Encode([][]byte{{0}, {0}, {0, 0}}, two),
 		"too few packets":   code.Decode(make([]byte, 2), []int{1}, two[:1]),
 		"same index":        code.Decode(make([]byte, 2), []int{1, 1}, two),
 		"wrong index":       code.Decode(make([]byte, 2), []int{1, 3}, two),
 		"negative index":    code.Decode(make([]byte, 2), []int{-1, 1}, two),
-		"output length":     code.Decode(make([]byte, 3), []int{0, 1}, two),
+		"decoded length":    code.Decode(make([]byte, 3), []int{0, 1}, two),
 		"lengths differ":    code.Decode(make([]byte, 2), []int{0, 1}, [][]byte{{1}, {2, 3}}),
 		"indices != blocks": code.Decode(make([]byte, 2), []int{0, 1, 2}, two),
 	} {
@@ -182,17 +196,18 @@ func benchmarkBlocks() [][]byte {
 
 func BenchmarkEncode16of22(b *testing.B) {
 	blocks := benchmarkBlocks()
-	out := make([]byte, len(blocks[0]))
+	packets := make([][]byte, 22)
+	for i := range packets {
+		packets[i] = make([]byte, len(blocks[0]))
+	}
 	b.SetBytes(16 * 28625)
 	for b.Loop() {
 		code, err := fec.New(16, 22)
 		if err != nil {
 			b.Fatal(err)
 		}
-		for i := range 22 {
-			if err := code.Encode(i, out, blocks); err != nil {
-				b.Fatal(err)
-			}
+		if err := code.Encode(packets, blocks); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

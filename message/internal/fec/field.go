@@ -31,32 +31,66 @@ func mul(a, b byte) byte {
 // inv returns the inverse of a, which is not zero.
 func inv(a byte) byte { return powers[order-int(logs[a])] }
 
-// table holds the products of one coefficient with every byte.
-type table [256]byte
+// lanes is how many sums are computed in one pass.
+const lanes = 8
 
-func newTable(c byte) *table {
-	var t table
-	for i := range t {
-		t[i] = mul(c, byte(i))
+// A table gives for each byte its products with up to 8 coefficients, one in each byte of the word.
+type table [256]uint64
+
+// fill makes t the table of the coefficients that the rows have in that column.
+func (t *table) fill(rows [][]byte, column int) {
+	t[0] = 0
+	for bit := 1; bit < len(t); bit <<= 1 {
+		var word uint64
+		for i, row := range rows {
+			word |= uint64(mul(row[column], byte(bit))) << (8 * i)
+		}
+		// Multiplication distributes over addition, so the bits' words give all others.
+		for x := range bit {
+			t[bit+x] = t[x] ^ word
+		}
 	}
-	return &t
 }
 
-// addProducts adds the sum of coefficients[i]*blocks[i] to dst, bytewise. All blocks are as long as dst.
-func addProducts(dst []byte, coefficients []byte, blocks [][]byte) {
-	// Two blocks at a time halve the traffic on dst.
-	for len(blocks) >= 2 {
-		t, u := newTable(coefficients[0]), newTable(coefficients[1])
-		x, y := blocks[0][:len(dst)], blocks[1][:len(dst)]
-		for i := range dst {
-			dst[i] ^= t[x[i]] ^ u[y[i]]
+// combine computes for each of the rows of coefficients the sum of coefficient times block, bytewise, into dst. All blocks and dst have
+// the same length.
+func combine(dst, rows, blocks [][]byte) {
+	tables := make([]table, len(blocks))
+	for len(dst) > 0 {
+		n := min(lanes, len(dst))
+		for i := range tables {
+			tables[i].fill(rows[:n], i)
 		}
-		coefficients, blocks = coefficients[2:], blocks[2:]
+		combineLanes(dst[:n], tables, blocks)
+		dst, rows = dst[n:], rows[n:]
 	}
-	if len(blocks) == 1 {
-		t, x := newTable(coefficients[0]), blocks[0][:len(dst)]
-		for i := range dst {
-			dst[i] ^= t[x[i]]
+}
+
+func combineLanes(dst [][]byte, tables []table, blocks [][]byte) {
+	var sums [1024]uint64 // of a strip that stays in the cache
+	for at := 0; at < len(dst[0]); at += len(sums) {
+		strip := sums[:min(len(sums), len(dst[0])-at)]
+		clear(strip)
+		end := at + len(strip)
+		i := 0
+		for ; i+1 < len(blocks); i += 2 {
+			t, u := &tables[i], &tables[i+1]
+			x, y := blocks[i][at:end], blocks[i+1][at:end]
+			for j := range strip {
+				strip[j] ^= t[x[j]] ^ u[y[j]]
+			}
+		}
+		for ; i < len(blocks); i++ {
+			t, x := &tables[i], blocks[i][at:end]
+			for j := range strip {
+				strip[j] ^= t[x[j]]
+			}
+		}
+		for lane, d := range dst {
+			d = d[at:end]
+			for j := range d {
+				d[j] = byte(strip[j] >> (8 * lane))
+			}
 		}
 	}
 }
