@@ -88,7 +88,8 @@ func (s *Store) Queue(name string, limit int) []Item {
 }
 
 // Read returns the body of a packet, in the memory of buf when it is long enough.
-// ErrUnknown: there is no such packet. ErrCorrupt: its bytes are damaged; the caller should erase it with Done.
+// ErrUnknown: there is no such packet. ErrCorrupt: its bytes are damaged; the caller should erase it with Done. Any
+// other error is of the medium; the packet may be readable later.
 func (s *Store) Read(id ID, buf []byte) ([]byte, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
@@ -112,7 +113,7 @@ func (s *Store) Read(id ID, buf []byte) ([]byte, error) {
 	}
 	buf = buf[:n]
 	if err := readFull(seg.f, buf, int64(r.off)); err != nil {
-		return nil, fmt.Errorf("%w: packet unreadable: %w", ErrCorrupt, err)
+		return nil, fmt.Errorf("read packet: %w", err)
 	}
 	body := buf[:r.length]
 	if bodySum(id, body) != binary.LittleEndian.Uint32(buf[r.length:]) {

@@ -284,6 +284,15 @@ func (w *world) observe() (state, map[uint64]store.ID, error) {
 func (w *world) learn() error {
 	_, ids, err := w.observe()
 	w.ids = ids
+	return w.unlessOff(err)
+}
+
+// unlessOff passes an error on, unless the power went in the background work, which nobody is told.
+func (w *world) unlessOff(err error) error {
+	if errors.Is(err, crashfs.ErrOff) {
+		w.down = true
+		return nil
+	}
 	return err
 }
 
@@ -291,7 +300,7 @@ func (w *world) learn() error {
 func (w *world) compare() error {
 	got, _, err := w.observe()
 	if err != nil {
-		return err
+		return w.unlessOff(err)
 	}
 	if !got.equal(w.now()) {
 		return fmt.Errorf("the store differs from the model:\n%v\n%v", got, w.now())
