@@ -63,6 +63,9 @@ type ExitConfig struct {
 	Type  packet.RoutingType
 	Exit  delivery.Exit
 	Retry Schedule
+	// Gather is for an exit that must see all its messages at once, because they are fragments of each other. For such an exit an
+	// outcome of Retry is no failed attempt.
+	Gather bool
 	// Advertise, if not nil, adds the exit's section to the descriptor.
 	Advertise func(*directory.Fields)
 }

@@ -46,15 +46,15 @@ type dispatcher struct {
 // once.
 type queueState struct {
 	running bool
-	again   bool      // more came while running
 	due     time.Time // zero: now
 	first   time.Time // of the failures since the last success, for next hops
+	offered int       // packets at the last attempt of an exit that gathers
 }
 
 // ended tells the dispatcher that an attempt at a queue is over.
 type ended struct {
 	queue string
-	due   time.Time // when an exit's next message is due; zero: nothing waits
+	due   time.Time // when an exit's next message is due; zero: now, if something waits
 	err   error     // why a next hop failed
 	fatal error
 }
@@ -131,7 +131,9 @@ func (d *dispatcher) start(ctx context.Context) (started int, next time.Duration
 		if s.running {
 			continue
 		}
-		if wait := s.due.Sub(now); !s.due.IsZero() && wait > 0 {
+		grown := d.gathers(q.Name) && q.Count != s.offered
+		s.offered = q.Count
+		if wait := s.due.Sub(now); !s.due.IsZero() && wait > 0 && !grown {
 			if next == 0 || wait < next {
 				next = wait
 			}
@@ -147,6 +149,13 @@ func (d *dispatcher) start(ctx context.Context) (started int, next time.Duration
 		}
 	}
 	return started, next
+}
+
+// gathers reports whether the queue belongs to an exit that must see all its messages at once.
+func (d *dispatcher) gathers(queue string) bool {
+	_, typ, isExit, err := parseQueue(queue)
+	x := d.mix.exits[typ]
+	return err == nil && isExit && x != nil && x.Gather
 }
 
 // finish notes the end of an attempt and decides when the next one is due.
@@ -303,11 +312,17 @@ func (d *dispatcher) deliver(ctx context.Context, queue string, typ packet.Routi
 		return e
 	}
 	now := d.mix.cfg.Clock.Now()
+	waiting := d.mix.store.Queue(queue, 0)
+	if x.Gather {
+		if waiting, e.fatal = d.expire(waiting, x.Retry); e.fatal != nil {
+			return e
+		}
+	}
 	var due []store.Item
 	byID := map[uint64]store.Item{}
-	for _, it := range d.mix.store.Queue(queue, 0) {
+	for _, it := range waiting {
 		at, ok := x.dueAt(it)
-		if !ok || !at.After(now) {
+		if x.Gather || !ok || !at.After(now) {
 			due = append(due, it)
 			byID[uint64(it.ID)] = it
 		} else if e.due.IsZero() || at.Before(e.due) {
@@ -326,6 +341,10 @@ func (d *dispatcher) deliver(ctx context.Context, queue string, typ packet.Routi
 		it.Attempts++
 		it.LastAttempt = d.mix.roundedNow()
 		_, more := x.dueAt(it)
+		if x.Gather && o.Status == delivery.Retry {
+			byID[id] = it // still waiting
+			return
+		}
 		switch {
 		case o.Status == delivery.Delivered:
 			d.mix.counts.delivered.Add(1)
@@ -346,8 +365,8 @@ func (d *dispatcher) deliver(ctx context.Context, queue string, typ packet.Routi
 			d.mix.cfg.Logger.Warn("an exit cannot deliver now; will try again on its retry schedule", "exit", typ, "error", err)
 		}
 	}
-	if len(byID) > 0 && ctx.Err() == nil && e.fatal == nil {
-		// What the exit did not get to is offered again with the first retry, or in a while.
+	if len(byID) > 0 {
+		// What the exit did not get to, or gathers, is offered again with the first retry, or in a while.
 		at := d.mix.cfg.Clock.Now().Add(max(d.mix.cfg.Interval, time.Minute))
 		if e.due.IsZero() || at.Before(e.due) {
 			e.due = at

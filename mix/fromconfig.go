@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"mixminion/delivery"
 	"mixminion/delivery/mail"
+	"mixminion/delivery/reassemble"
 	"mixminion/directory"
 	"mixminion/internal/config"
+	"mixminion/message"
 	"mixminion/packet"
 )
 
@@ -38,6 +41,13 @@ func FromConfig(c *config.Server, home, software string, log *slog.Logger) (Conf
 		exit, err := smtpExit(&c.DeliverySMTP, paths.BaseDir, home, log)
 		if err != nil {
 			return Config{}, fmt.Errorf("[Delivery/SMTP]: %w", err)
+		}
+		out.Exits = append(out.Exits, exit)
+	}
+	if c.DeliveryFragmented.Enabled {
+		exit, err := FragmentExit(int64(c.DeliveryFragmented.MaximumSize), c.DeliveryFragmented.MaximumInterval.Duration(), out.Exits)
+		if err != nil {
+			return Config{}, fmt.Errorf("[Delivery/Fragmented]: %w", err)
 		}
 		out.Exits = append(out.Exits, exit)
 	}
@@ -88,4 +98,26 @@ func smtpExit(c *config.DeliverySMTP, base, home string, log *slog.Logger) (Exit
 		}
 	}
 	return x, nil
+}
+
+// FragmentExit returns the exit that puts messages of up to size bytes, compressed, together from fragments, waits for those as long as
+// wait, and hands the messages to the given exits.
+func FragmentExit(size int64, wait time.Duration, exits []ExitConfig) (ExitConfig, error) {
+	geometry, err := message.NewGeometry(size, 0)
+	if err != nil {
+		return ExitConfig{}, err
+	}
+	next := map[packet.RoutingType]delivery.Exit{}
+	for _, x := range exits {
+		next[x.Type] = x.Exit
+	}
+	return ExitConfig{
+		Type:   packet.TypeFragment,
+		Exit:   reassemble.New(reassemble.Config{Exits: next, MaximumFragments: geometry.Packets()}),
+		Retry:  Schedule{wait},
+		Gather: true,
+		Advertise: func(f *directory.Fields) {
+			f.Fragmented = &directory.Fragmented{MaximumFragments: geometry.Packets()}
+		},
+	}, nil
 }

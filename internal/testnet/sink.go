@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 
 	"github.com/emersion/go-smtp"
@@ -38,6 +39,7 @@ func NewSink(ctx context.Context) (*Sink, error) {
 	s.server = smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &sinkSession{sink: s}, nil }))
 	s.server.Domain = "localhost"
 	s.server.MaxMessageBytes = maxMail
+	s.server.ErrorLog = log.New(io.Discard, "", 0)
 	go func() { s.served <- s.server.Serve(l) }() // Close waits for it
 	return s, nil
 }

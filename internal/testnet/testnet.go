@@ -121,6 +121,13 @@ func config(o Options, name string, port uint16) (mix.Config, error) {
 		return mix.Config{}, err
 	}
 	retry := mix.Schedule{time.Second, time.Second, time.Minute, time.Hour}
+	exits := []mix.ExitConfig{{Type: packet.TypeSMTP, Exit: exit, Retry: retry, Advertise: func(f *directory.Fields) {
+		f.SMTP = &directory.Delivery{MaximumSize: MaximumSize >> 10, AllowFrom: true}
+	}}}
+	fragments, err := mix.FragmentExit(MaximumSize, 24*time.Hour, exits)
+	if err != nil {
+		return mix.Config{}, err
+	}
 	base := filepath.Join(o.Dir, name)
 	cfg := mix.Config{
 		KeyDir: filepath.Join(base, "keys"), QueueDir: filepath.Join(base, "queues"),
@@ -128,9 +135,7 @@ func config(o Options, name string, port uint16) (mix.Config, error) {
 		KeyLifetime: 30 * 24 * time.Hour, KeyOverlap: 48 * time.Hour,
 		Hostname: "127.0.0.1", Port: port,
 		Rule: o.Rule, Interval: o.Interval, Jitter: 0.2, Relay: true, OutgoingRetry: retry,
-		Exits: []mix.ExitConfig{{Type: packet.TypeSMTP, Exit: exit, Retry: retry, Advertise: func(f *directory.Fields) {
-			f.SMTP = &directory.Delivery{MaximumSize: MaximumSize >> 10, AllowFrom: true}
-		}}},
+		Exits: append(exits, fragments),
 		Clock: o.Clock, Logger: o.Logger,
 	}
 	if o.Watch != nil {

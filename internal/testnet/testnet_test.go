@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -162,5 +164,19 @@ func TestPoolsKeepSome(t *testing.T) {
 	}
 	if len(seen) != n/2 {
 		t.Errorf("%d different messages of %d", len(seen), n/2)
+	}
+}
+
+func TestLongMessage(t *testing.T) {
+	sink, user, clk := network(t, 5, mix.Rule{Algorithm: mix.Timed})
+	var text strings.Builder
+	for line := make([]byte, 45); text.Len() < 200_000; {
+		rand.Read(line)
+		text.WriteString(base64.StdEncoding.EncodeToString(line) + "\n")
+	}
+	body := text.String()
+	send(t, user, "bob@example.com", client.Message{Body: []byte(body)})
+	if d := delivered(t, await(t, sink, clk)); string(d.Body) != body {
+		t.Errorf("%d bytes arrived, %d were sent", len(d.Body), len(body))
 	}
 }
