@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -121,7 +122,7 @@ func newSmartHost(cfg SMTPConfig) (*smartHost, error) {
 			port = "465"
 		}
 	}
-	if host == "" || strings.ContainsAny(host, " \t\r\n[]/@") {
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || host == "" || strings.ContainsAny(host, " \t\r\n[]/@") {
 		return nil, fmt.Errorf("mail server %q: write it as host or host:port", cfg.Server)
 	}
 	if cfg.TLS > TLSOff {

@@ -41,8 +41,7 @@ type Exit interface {
 	// stops early when ctx ends or when it is plain that no other item can be delivered now; what it did not pull has not been
 	// attempted and is to be offered again.
 	//
-	// The error says, for the operator, why nothing or not everything could be delivered. It is nil when every item was pulled, even
-	// if some were refused.
+	// The error says, for the operator, why it stopped early. Nil means that every item was pulled, though some may have been refused.
 	Deliver(ctx context.Context, items iter.Seq[Item], done func(id uint64, o Outcome)) error
 }
 

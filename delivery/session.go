@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/textproto"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -29,6 +30,9 @@ type session struct {
 	client  *smtp.Client
 	unwatch func() bool // ends the watch over the context
 	mails   int         // sent or tried
+	// proven tells that the server has taken a mail from us before. Until then a refusal by policy is more likely to mean that it
+	// does not relay for us than that it does not want this recipient.
+	proven *atomic.Bool
 }
 
 // send sends data to every one of rcpts and tells the outcome for each. An error means that the session is of no use any more; it
@@ -67,6 +71,9 @@ func (s *session) send(from string, rcpts []string, data []byte) ([]Outcome, err
 			outcomes[i] = retryLater(Deferred)
 		case permanent:
 			outcomes[i] = dropped(Refused)
+			if isPolicy(err) && !s.proven.Load() {
+				outcomes[i] = retryLater(Unavailable)
+			}
 		case unwelcome:
 			return all(retryLater(Unavailable)), fmt.Errorf("%w: %s", errRejected, codeOf(err))
 		case broken:
@@ -95,6 +102,7 @@ func (s *session) send(from string, rcpts []string, data []byte) ([]Outcome, err
 	err = w.Close()
 	switch classify(err) {
 	case success:
+		s.proven.Store(true)
 		return all(delivered()), nil
 	case temporary:
 		return all(retryLater(Deferred)), nil
@@ -103,7 +111,7 @@ func (s *session) send(from string, rcpts []string, data []byte) ([]Outcome, err
 	case unwelcome:
 		return all(retryLater(Unavailable)), fmt.Errorf("%w: %s", errRejected, codeOf(err))
 	}
-	if answered(err) {
+	if isClosing(err) {
 		return all(retryLater(Unavailable)), lost(errLost, err)
 	}
 	return all(retryLater(Unsure)), lost(errLostAnswer, err)
@@ -169,8 +177,8 @@ func classify(err error) class {
 	return broken
 }
 
-// answered reports whether err is an answer that says that the mail was not accepted.
-func answered(err error) bool {
+// isClosing reports whether err is the answer that the server closes the connection: what it answers has not been done.
+func isClosing(err error) bool {
 	var answer *smtp.SMTPError
 	return errors.As(err, &answer) && answer.Code == 421
 }
@@ -178,6 +186,12 @@ func answered(err error) bool {
 func isTooLarge(err error) bool {
 	var answer *smtp.SMTPError
 	return errors.As(err, &answer) && (answer.Code == 552 || answer.EnhancedCode == smtp.EnhancedCode{5, 3, 4})
+}
+
+// isPolicy reports whether an answer refuses for security or policy reasons (RFC 3463, 3.8): "relay access denied" is one of them.
+func isPolicy(err error) bool {
+	var answer *smtp.SMTPError
+	return errors.As(err, &answer) && answer.EnhancedCode[0] == 5 && answer.EnhancedCode[1] == 7
 }
 
 func reasonOf(err error) Reason {
@@ -216,7 +230,10 @@ func spoken(err error) error {
 	text := ""
 	var answer *smtp.SMTPError
 	var plain *textproto.Error
+	var protocol textproto.ProtocolError
 	switch {
+	case errors.As(err, &protocol):
+		return fmt.Errorf("%.*q", most, string(protocol))
 	case errors.As(err, &answer):
 		text = answer.Message
 	case errors.As(err, &plain):

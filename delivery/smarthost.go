@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-sasl"
@@ -26,6 +27,7 @@ type smartHost struct {
 	dialTimeout      time.Duration
 	dial             func(ctx context.Context, network, address string) (net.Conn, error)
 	log              *slog.Logger
+	proven           atomic.Bool // it has taken a mail from us
 }
 
 // connect makes a connection that is ready for the first mail. It ends when ctx does.
@@ -48,7 +50,7 @@ func (h *smartHost) open(ctx context.Context, mode TLSMode) (_ *session, err err
 	if err != nil {
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
-	s := &session{unwatch: context.AfterFunc(ctx, func() { _ = raw.Close() })}
+	s := &session{proven: &h.proven, unwatch: context.AfterFunc(ctx, func() { _ = raw.Close() })}
 	defer func() {
 		if err != nil {
 			s.unwatch()

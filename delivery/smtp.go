@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"mixminion/delivery/mail"
 )
@@ -96,6 +97,7 @@ type batch struct {
 	from     string
 	session  *session // nil: none
 	troubles int      // messages in a row that found no working connection
+	warned   bool     // about policy
 	buf      []byte   // the mail
 }
 
@@ -112,6 +114,11 @@ func (b *batch) send(ctx context.Context, rcpts []string, data []byte) ([]Outcom
 	}
 	if err == nil {
 		b.troubles = 0
+		if !b.warned && slices.Contains(outcomes, retryLater(Unavailable)) {
+			b.warned = true
+			b.host.log.Warn("the mail server refuses recipients by policy and has taken no mail yet; does it relay for this exit?",
+				"server", b.host.addr)
+		}
 		return outcomes, nil
 	}
 	b.troubles++

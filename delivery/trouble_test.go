@@ -1,13 +1,17 @@
 package delivery_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha1"
 	"crypto/tls"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/emersion/go-smtp"
 
 	"mixminion/delivery"
 	"mixminion/packet"
@@ -210,6 +214,34 @@ func TestServersWordsEndWhereRecipientsBegin(t *testing.T) {
 	wantOutcomes(t, got, ok, unavailable)
 	if err == nil || !strings.Contains(err.Error(), "550 5.0.0") || strings.Contains(err.Error(), "wrote") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A server that has never taken a mail and refuses by policy may just not know us. Nothing is lost for that.
+func TestPolicyIsBelievedFromAProvenServer(t *testing.T) {
+	server := startServer(t, nil, func(m *mailServer) {
+		m.onRcpt = func(to string) error {
+			if to == "b@example.com" {
+				return &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 7, 1}, Message: "b@example.com: relay access denied"}
+			}
+			return nil
+		}
+	})
+	var log bytes.Buffer
+	cfg := config(server.addr)
+	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	x := newSMTP(t, cfg)
+	got, err := deliver(t, t.Context(), x, batch(t, "b@example.com", "b@example.com", "a@example.com", "b@example.com"))
+	if err != nil {
+		t.Error(err)
+	}
+	wantOutcomes(t, got, unavailable, unavailable, ok, refused)
+	if got, err = deliver(t, t.Context(), x, batch(t, "b@example.com")); err != nil {
+		t.Error(err)
+	}
+	wantOutcomes(t, got, refused)
+	if text := log.String(); strings.Count(text, "does it relay") != 1 || strings.Contains(text, "example.com") {
+		t.Errorf("log:\n%s", text)
 	}
 }
 

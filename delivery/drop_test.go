@@ -1,0 +1,30 @@
+package delivery_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"mixminion/delivery"
+)
+
+func TestDrop(t *testing.T) {
+	var d delivery.Drop
+	items := []delivery.Item{{ID: 1}, {ID: 2}, {ID: 3}}
+	got, err := deliver(t, t.Context(), &d, items)
+	if err != nil {
+		t.Error(err)
+	}
+	wantOutcomes(t, got, ok, ok, ok)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	got, err = deliver(t, ctx, &d, items)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	wantOutcomes(t, got, ok)
+	if n := d.Count(); n != 4 {
+		t.Errorf("count %d, want 4", n)
+	}
+}
