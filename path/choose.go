@@ -11,8 +11,9 @@ import (
 const (
 	// maxDraws is how often random choices that turn out to be invalid are thrown away before the search takes over.
 	maxDraws = 1000
-	// maxSteps bounds the search, whose cost could otherwise grow exponentially with the path.
-	maxSteps = 20000
+	// maxSteps and maxMisfits bound the search, whose cost could otherwise grow exponentially with the path.
+	maxSteps   = 20000
+	maxMisfits = 500
 )
 
 // errStuck says that there is no choice under the given rules, or that none was found in reasonable time.
@@ -76,6 +77,7 @@ type chooser struct {
 	index   int
 	next    *server // first hop of the reply block that the path leads to, if it is known
 	tooLong error   // why a choice was refused that was fine otherwise
+	misfits int     // how many were refused for that
 	steps   int
 }
 
@@ -142,6 +144,9 @@ func (c *chooser) candidates(i int) []*server {
 func (c *chooser) draw() ([]*server, error) {
 	ends := c.randomEnds()
 	for range maxDraws {
+		if c.misfits > maxMisfits {
+			break
+		}
 		path := append([]*server(nil), c.slots...)
 		clash := false
 		for _, i := range ends {
@@ -242,6 +247,7 @@ func (c *chooser) validEnd(path []*server, r rules) bool {
 	}
 	if err := c.checkLength(path); err != nil {
 		c.tooLong = err
+		c.misfits++
 		return false
 	}
 	return true
@@ -257,6 +263,9 @@ func (c *chooser) linked(path []*server, i int) bool {
 func (c *chooser) search(r rules) ([]*server, error) {
 	c.steps = 0
 	path := append([]*server(nil), c.slots...)
+	if !r.mayRepeat && c.tooFew(path) {
+		return nil, errStuck
+	}
 	found, err := c.searchFrom(0, path, r)
 	if err == nil && !found {
 		err = errStuck
@@ -264,8 +273,24 @@ func (c *chooser) search(r rules) ([]*server, error) {
 	return path, err
 }
 
+// tooFew reports whether the open slots of path outnumber the servers that are not on it.
+func (c *chooser) tooFew(path []*server) bool {
+	open, free := 0, 0
+	for _, p := range path {
+		if p == nil {
+			open++
+		}
+	}
+	for _, srv := range c.usable {
+		if !containsSet(path, srv) {
+			free++
+		}
+	}
+	return open > free
+}
+
 func (c *chooser) searchFrom(i int, path []*server, r rules) (bool, error) {
-	if c.steps++; c.steps > maxSteps {
+	if c.steps++; c.steps > maxSteps || c.misfits > maxMisfits {
 		return false, errStuck
 	}
 	if i == len(path) {

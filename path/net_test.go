@@ -2,6 +2,8 @@ package path
 
 import (
 	"crypto/rsa"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/big"
 	"math/rand/v2"
@@ -68,4 +70,17 @@ func seeded(seed uint64) *rand.ChaCha8 {
 
 func forward() Request {
 	return Request{Kind: Forward, From: start, Until: end, Exit: packet.TypeSMTP, InfoLen: 20}
+}
+
+// A script is a random source that gives certain words and then fails.
+type script struct{ words []uint64 }
+
+func (s *script) Read(p []byte) (int, error) {
+	if len(s.words) == 0 {
+		return 0, errors.New("the script is over")
+	}
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], s.words[0])
+	s.words = s.words[1:]
+	return copy(p, b[:]), nil
 }
