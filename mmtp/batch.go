@@ -60,6 +60,7 @@ func (b *batch) open(ctx context.Context) error {
 
 // keep gives the link back, if it is whole, for the next call.
 func (b *batch) keep() {
+	b.link.wipe()
 	if b.unwatch() {
 		b.client.keep(b.peer, b.link)
 	} else {
@@ -98,7 +99,7 @@ func (b *batch) send(ctx context.Context, item Item) error {
 	}
 	b.pending = append(b.pending, item)
 	if err := b.link.write(item.Packet, item.Junk); err != nil {
-		return b.recover(ctx, err)
+		return b.retry(ctx, err)
 	}
 	return nil
 }
@@ -126,7 +127,7 @@ func (b *batch) await(ctx context.Context, n int) error {
 			if b.collect(); len(b.pending) <= n {
 				return nil
 			}
-			if err := b.recover(ctx, b.link.err); err != nil {
+			if err := b.retry(ctx, b.link.err); err != nil {
 				return err
 			}
 		case <-timer.C:
@@ -163,9 +164,9 @@ func (b *batch) report(accepted bool) {
 	}
 }
 
-// recover deals with a broken link. A server may close an idle link just when we begin to use it; so if the link is an old one that
+// retry deals with a broken link. A server may close an idle link just when we begin to use it; so if the link is an old one that
 // has answered nothing in this call, everything is sent once more on a new link. Otherwise it returns the reason.
-func (b *batch) recover(ctx context.Context, err error) error {
+func (b *batch) retry(ctx context.Context, err error) error {
 	err = b.link.cause(err)
 	b.link.close()
 	b.collect()

@@ -124,7 +124,7 @@ func (n *pipeNet) fake(t *testing.T, host string, script func(net.Conn)) (packet
 			}
 			wg.Go(func() {
 				conn := tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{cert}})
-				defer conn.Close()
+				defer func() { _ = conn.Close() }()
 				if _, err := readLine(conn); err != nil {
 					return
 				}

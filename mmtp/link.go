@@ -149,6 +149,9 @@ func (l *link) alive() bool {
 	}
 }
 
+// wipe erases what the link remembers of packets. The caller has the right to write.
+func (l *link) wipe() { clear(l.frame) }
+
 // close ends the link and waits for its goroutine.
 func (l *link) close() {
 	_ = l.conn.Close() // nothing is outstanding, or it is lost in any case

@@ -44,7 +44,9 @@ type ServerConfig struct {
 
 	MaxConnections int // connections in all: 1000
 	MaxPerSource   int // connections per source network, an IPv4 /24 or IPv6 /48: 64
-	MaxBuffered    int // bytes of packets that are being read or wait for their ack: 64 MiB
+	// MaxBuffered is how many bytes of packets may be in reading or wait for their ack. The default is 32 KiB for each of
+	// MaxConnections, so that peers who stop in the middle of a packet cannot take all of it, and 32 MiB more.
+	MaxBuffered int
 
 	HandshakeTimeout time.Duration // TLS and version exchange: 30 s
 	IdleTimeout      time.Duration // between two packets: 5 min
@@ -63,7 +65,7 @@ type Server struct {
 	limiter *limiter
 	buffers chan struct{} // a token for each packet that is being read or waits for its ack
 
-	overLimit rareLog
+	overLimit, acceptFails rareLog
 }
 
 // NewServer returns a Server; call Serve to run it.
@@ -73,7 +75,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	}
 	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 1000)
 	cfg.MaxPerSource = cmp.Or(cfg.MaxPerSource, 64)
-	cfg.MaxBuffered = cmp.Or(cfg.MaxBuffered, 64<<20)
+	cfg.MaxBuffered = cmp.Or(cfg.MaxBuffered, (cfg.MaxConnections+1024)*packet.Size)
 	cfg.HandshakeTimeout = cmp.Or(cfg.HandshakeTimeout, 30*time.Second)
 	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, 5*time.Minute)
 	cfg.PacketTimeout = cmp.Or(cfg.PacketTimeout, 2*time.Minute)
@@ -133,7 +135,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener, open *sync.WaitGrou
 		default:
 			// Out of file descriptors or a connection that died in the queue: the listener itself is still good.
 			if pause == 0 {
-				s.log.Warn("cannot accept MMTP connections for now", "error", err)
+				s.acceptFails.warn(s.log, "cannot accept MMTP connections for now", "error", err)
 			}
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			if !sleep(ctx, pause) {
@@ -189,7 +191,7 @@ type rareLog struct {
 
 const rareInterval = time.Hour
 
-func (r *rareLog) warn(log *slog.Logger, line string) {
+func (r *rareLog) warn(log *slog.Logger, line string, args ...any) {
 	r.mu.Lock()
 	now := time.Now()
 	quiet := !r.last.IsZero() && now.Sub(r.last) < rareInterval
@@ -198,6 +200,6 @@ func (r *rareLog) warn(log *slog.Logger, line string) {
 	}
 	r.mu.Unlock()
 	if !quiet {
-		log.Warn(line)
+		log.Warn(line, args...)
 	}
 }
