@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -75,77 +76,89 @@ func TestServerThatIsDown(t *testing.T) {
 	}
 }
 
-// Only an answer that never comes can show that something waits for it no longer than told: the script hangs until the client
-// hangs up.
+// Nothing waits for a server longer than told, whatever it is that does not come. The clock of these tests is not the real one.
 func TestSilentServer(t *testing.T) {
-	untilClosed := func(c talk) {
+	hang := func(c talk) {
 		for b := make([]byte, 4096); ; {
 			if _, err := c.Read(b); err != nil {
 				return
 			}
 		}
 	}
+	toData := func(c talk) {
+		c.hello()
+		for _, step := range []struct{ hear, say string }{{"MAIL", "250 ok"}, {"RCPT", "250 ok"}, {"DATA", "354 go"}} {
+			c.hear(step.hear)
+			c.say(step.say)
+		}
+	}
+	const timeout = delivery.DefaultTimeout
 	for _, tt := range []struct {
 		name  string
 		mode  delivery.TLSMode
 		talk  func(talk)
 		want  delivery.Outcome
 		fatal bool
+		after time.Duration
 	}{
-		{"no greeting", delivery.TLSOff, untilClosed, unavailable, true},
-		{"no greeting, TLS", delivery.TLSImplicit, untilClosed, unavailable, true},
-		{"no greeting, STARTTLS", delivery.TLSOpportunistic, untilClosed, unavailable, true},
+		{"no greeting", delivery.TLSOff, hang, unavailable, true, timeout},
+		{"no greeting, TLS", delivery.TLSImplicit, hang, unavailable, true, timeout},
+		{"no greeting, STARTTLS", delivery.TLSOpportunistic, hang, unavailable, true, timeout},
 		{"no handshake", delivery.TLSRequired, func(c talk) {
 			c.hello("STARTTLS")
 			c.hear("STARTTLS")
 			c.say("220 go")
-			untilClosed(c)
-		}, unavailable, true},
-		{"no answer to MAIL", delivery.TLSOff, func(c talk) { c.hello(); untilClosed(c) }, unavailable, false},
-		{"no answer to the mail", delivery.TLSOff, func(c talk) { c.hello(); c.upToData(); untilClosed(c) }, unsure, false},
+			hang(c)
+		}, unavailable, true, timeout},
+		{"no answer to MAIL", delivery.TLSOff, func(c talk) { c.hello(); hang(c) }, unavailable, false, timeout},
+		{"no answer to the mail", delivery.TLSOff, func(c talk) { c.hello(); c.upToData(); hang(c) }, unsure, false, 2 * timeout},
+		// A pipe has no buffer: a server that does not read stops the client in the middle of the mail.
+		{"no reading of the mail", delivery.TLSOff, func(c talk) {
+			toData(c)
+			c.hear("To: ")
+			time.Sleep(2 * timeout)
+		}, unavailable, false, timeout},
+		{"one byte of greeting a minute", delivery.TLSOff, func(c talk) {
+			for {
+				time.Sleep(time.Minute)
+				if _, err := c.Write([]byte("2")); err != nil {
+					return
+				}
+			}
+		}, unavailable, true, timeout},
+		{"no answer to QUIT", delivery.TLSOff, func(c talk) {
+			c.hello()
+			c.upToData()
+			c.say("250 ok")
+			hang(c)
+		}, ok, false, 5 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			server := startScript(t, tt.talk)
-			cfg := config(server.addr)
-			cfg.TLS = tt.mode
-			cfg.Timeout = 150 * time.Millisecond
-			it := item(t, 1, "a@example.com", "\nhello\n")
-			got, err := deliver(t, t.Context(), newSMTP(t, cfg), []delivery.Item{it})
-			wantOutcomes(t, got, tt.want)
-			if (err != nil) != tt.fatal {
-				t.Errorf("error %v, want one: %t", err, tt.fatal)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				cfg := config("localhost")
+				cfg.TLS, cfg.Timeout = tt.mode, 0
+				gone := make(chan struct{})
+				cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
+					client, server := net.Pipe()
+					go func() {
+						defer close(gone)
+						defer func() { _ = server.Close() }()
+						tt.talk(talk{server, t})
+					}()
+					return client, nil
+				}
+				begin := time.Now()
+				got, err := deliver(t, t.Context(), newSMTP(t, cfg), []delivery.Item{item(t, 1, "a@example.com", randomText(20<<10))})
+				wantOutcomes(t, got, tt.want)
+				if (err != nil) != tt.fatal {
+					t.Errorf("error %v, want one: %t", err, tt.fatal)
+				}
+				if d := time.Since(begin); d != tt.after {
+					t.Errorf("it took %v, want %v", d, tt.after)
+				}
+				<-gone
+			})
 		})
-	}
-}
-
-// A pipe has no buffer: a server that does not read stops the client in the middle of the mail.
-func TestServerThatStopsReading(t *testing.T) {
-	client, server := net.Pipe()
-	over, gone := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(gone)
-		c := talk{server, t}
-		c.hello()
-		for _, step := range []struct{ hear, say string }{{"MAIL", "250 ok"}, {"RCPT", "250 ok"}, {"DATA", "354 go"}, {"To: ", ""}} {
-			c.hear(step.hear)
-			if step.say != "" {
-				c.say(step.say)
-			}
-		}
-		<-over
-		_ = server.Close()
-	}()
-	cfg := config("localhost")
-	cfg.Timeout = 150 * time.Millisecond
-	cfg.Dial = func(context.Context, string, string) (net.Conn, error) { return client, nil }
-	got, err := deliver(t, t.Context(), newSMTP(t, cfg), []delivery.Item{item(t, 1, "a@example.com", randomText(20<<10))})
-	close(over)
-	<-gone
-	wantOutcomes(t, got, unavailable)
-	if err != nil {
-		t.Error(err)
 	}
 }
 
