@@ -1,12 +1,16 @@
 package testnet
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log"
+	"mime/quotedprintable"
 	"net"
+	"net/mail"
+	"strings"
 
 	"github.com/emersion/go-smtp"
 )
@@ -78,3 +82,20 @@ func (s *sinkSession) Data(r io.Reader) error {
 
 func (s *sinkSession) Reset()        { s.to = nil }
 func (s *sinkSession) Logout() error { return nil }
+
+// Body returns the body of a mail without its transfer encoding.
+func Body(mailData []byte) ([]byte, error) {
+	m, err := mail.ReadMessage(bytes.NewReader(mailData))
+	if err != nil {
+		return nil, fmt.Errorf("read a mail: %w", err)
+	}
+	body := m.Body
+	if strings.EqualFold(m.Header.Get("Content-Transfer-Encoding"), "quoted-printable") {
+		body = quotedprintable.NewReader(body)
+	}
+	data, err := io.ReadAll(body)
+	if err != nil {
+		return nil, fmt.Errorf("read a mail's body: %w", err)
+	}
+	return data, nil
+}

@@ -1,0 +1,114 @@
+// Package cli is what people type and read: the commands of mixminion and mixminiond, their help, and the demo. Nothing below it
+// knows that a terminal exists.
+//
+// What a command was asked for goes to standard output. What it says about its work goes to standard error, in plain sentences, and
+// not at all with --quiet. Errors go there as "program: what happened", with status 1.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// Version is the version of this software.
+const Version = "0.1.0"
+
+// software is how descriptors name this program.
+const software = "Mixminion " + Version
+
+// streams are what a program reads and writes.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+	quiet    bool
+}
+
+// say writes a line about the work in hand.
+func (s *streams) say(format string, args ...any) {
+	if !s.quiet {
+		_, _ = fmt.Fprintf(s.err, format+"\n", args...) // nobody to tell if standard error is gone
+	}
+}
+
+// isTerminal reports whether v is a terminal.
+func isTerminal(v any) bool {
+	f, ok := v.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// Mixminion runs the user's program and returns its exit status.
+func Mixminion(args []string, in io.Reader, out, errOut io.Writer) int {
+	s := &streams{in: in, out: out, err: errOut}
+	return run(newMixminion(s), args, s)
+}
+
+// Mixminiond runs the server and returns its exit status.
+func Mixminiond(args []string, in io.Reader, out, errOut io.Writer) int {
+	s := &streams{in: in, out: out, err: errOut}
+	return run(newMixminiond(s), args, s)
+}
+
+func run(root *cobra.Command, args []string, s *streams) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root.SetArgs(args)
+	root.SetIn(s.in)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
+	root.SilenceErrors = true
+	root.SilenceUsage = true
+	root.CompletionOptions.DisableDefaultCmd = true
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		_, _ = fmt.Fprintf(s.err, "%s: interrupted\n", root.Name())
+	default:
+		_, _ = fmt.Fprintf(s.err, "%s: %v\n", root.Name(), err)
+	}
+	return 1
+}
+
+func newMixminion(s *streams) *cobra.Command {
+	var configFile string
+	root := &cobra.Command{
+		Use:   "mixminion",
+		Short: "Send mail that nobody can trace to you",
+		Long: "Mixminion sends mail through a chain of mixes. Each mix takes off one layer of\n" +
+			"encryption, waits, shuffles, and passes the packet on, so that nobody on the way\n" +
+			"knows both who wrote and who reads.\n\n" +
+			"To see it work on this machine alone: mixminion demo",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cmd.Help(); err != nil {
+				return err
+			}
+			return errors.New("say which command you want")
+		},
+	}
+	root.PersistentFlags().StringVarP(&configFile, "config", "f", "", "read the configuration from `FILE` (default ~/.mixminionrc)")
+	root.PersistentFlags().BoolVarP(&s.quiet, "quiet", "Q", false, "say nothing but errors")
+	root.AddCommand(newSend(s, &configFile), newImportServer(s, &configFile), newDemo(s), newVersion(s, "Mixminion"))
+	return root
+}
+
+func newVersion(s *streams, name string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(s.out, "%s version %s\n", name, Version)
+			return err
+		},
+	}
+}

@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"mixminion/client"
+	"mixminion/internal/config"
+	"mixminion/path"
+)
+
+// maxConfig bounds a configuration file.
+const maxConfig = config.MaxFileSize
+
+// user is what the commands of mixminion work with: the configuration and the home directory that it names.
+type user struct {
+	*client.Client
+	cfg *config.Client
+}
+
+// openUser reads the configuration (file, or the usual places when file is empty) and opens the home directory.
+func openUser(s *streams, file string) (*user, error) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return nil, fmt.Errorf("find your home directory: %w", err)
+	}
+	cfg, err := readClientConfig(file, home)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range cfg.Warnings() {
+		s.say("Warning: %s", w)
+	}
+	dir := cfg.User.UserDir.In("", home)
+	c, err := client.Open(dir, client.Options{Connect: cfg.Network.Timeout.Duration()})
+	if err != nil {
+		return nil, err
+	}
+	return &user{Client: c, cfg: cfg}, nil
+}
+
+func readClientConfig(file, home string) (*config.Client, error) {
+	if file != "" {
+		data, err := readLimited(file, maxConfig)
+		if err != nil {
+			return nil, fmt.Errorf("read configuration: %w", err)
+		}
+		return config.ParseClient(data, file)
+	}
+	for _, file := range []string{os.Getenv("MIXMINIONRC"), filepath.Join(home, ".mixminionrc"), filepath.Join(home, "mixminionrc")} {
+		if file == "" {
+			continue
+		}
+		data, err := readLimited(file, maxConfig)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read configuration: %w", err)
+		}
+		return config.ParseClient(data, file)
+	}
+	return config.DefaultClient(), nil
+}
+
+// forwardPath is the path that the user gave on the command line or in the configuration; the zero value if neither.
+func (u *user) forwardPath(flag string) (path.Spec, error) {
+	text := flag
+	if text == "" {
+		// The built-in default is stricter than any path that can be written: it never uses fewer than four different mixes.
+		if !u.cfg.Given("Security", "ForwardPath") {
+			return path.Spec{}, nil
+		}
+		text = u.cfg.Security.ForwardPath
+	}
+	spec, err := path.ParseSpec(text)
+	if err != nil {
+		return path.Spec{}, fmt.Errorf("path %q: %w", text, err)
+	}
+	return spec, nil
+}

@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"mixminion/directory"
+
+	"github.com/spf13/cobra"
+)
+
+// maxDescriptors bounds a file of descriptors.
+const maxDescriptors = 16 << 20
+
+func newImportServer(s *streams, configFile *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "import-server FILE...",
+		Short: "Add mixes to those you know",
+		Long: "Reads server descriptors and adds their mixes to those that paths are chosen from.\n" +
+			"Import only descriptors that you have from someone you trust: whoever runs all the\n" +
+			"mixes that you know can follow your mail.",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, files []string) error {
+			u, err := openUser(s, *configFile)
+			if err != nil {
+				return err
+			}
+			failed := 0
+			for _, file := range files {
+				added, err := importFile(u, s, file)
+				for _, d := range added {
+					s.say("Imported %s (%s:%d), valid until %s.", d.Nickname, d.Node().Host, d.Node().Port, d.ValidUntil.Format("2006-01-02"))
+				}
+				if err != nil {
+					failed++
+					s.say("Not imported from %s: %v", file, err)
+				}
+			}
+			if failed > 0 {
+				return fmt.Errorf("%d of %d files were not imported completely", failed, len(files))
+			}
+			return nil
+		},
+	}
+}
+
+func importFile(u *user, s *streams, file string) ([]*directory.Descriptor, error) {
+	if file == "-" {
+		text, err := readAll(s.in, "standard input", maxDescriptors)
+		if err != nil {
+			return nil, err
+		}
+		return u.Import(text)
+	}
+	text, err := readLimited(file, maxDescriptors)
+	if err != nil {
+		return nil, err
+	}
+	if len(text) == 0 {
+		return nil, errors.New("the file is empty")
+	}
+	return u.Import(text)
+}
