@@ -24,7 +24,8 @@ type Item struct {
 	Junk bool
 	// Done, if not nil, is called once, in the order of the items, with what became of the packet: nil if the server has taken it,
 	// ErrRejected if it must be tried again later, another error if the link broke; then the server may have it or not, and it
-	// must be sent again too: servers drop duplicates. It is called from Send and should not block.
+	// must be sent again too: servers drop duplicates. It is called from Send and should not block. A server that rejects one packet
+	// will probably reject the next; a sequence may look at what Done was told and end early.
 	Done func(error)
 }
 
