@@ -96,8 +96,8 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 }
 
 // Serve accepts connections from the listeners until ctx is done or a listener breaks, and closes the listeners. Before it returns it
-// stops reading, waits, for a bounded time, until what the handler already has is acknowledged, and closes every link. It returns nil
-// when ctx ended it. A Server may be run once.
+// stops reading, waits, for a bounded time, until what the handler already has is acknowledged, and closes every link; so the handler
+// must work until Serve has returned. It returns nil when ctx ended it. A Server may be run once.
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
