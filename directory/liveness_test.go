@@ -75,13 +75,13 @@ func TestSuperseded(t *testing.T) {
 
 // Superseded agrees with the definition in dir-spec 3.2, taken day by day.
 func TestSupersededDayByDay(t *testing.T) {
-	any := rapid.Custom(func(t *rapid.T) *Descriptor {
+	random := rapid.Custom(func(t *rapid.T) *Descriptor {
 		after := rapid.IntRange(0, 10).Draw(t, "after")
 		return server("a", rapid.Int64Range(1, 2).Draw(t, "key"), rapid.IntRange(0, 5).Draw(t, "published"),
 			after, rapid.IntRange(after+1, 12).Draw(t, "until"))
 	})
 	rapid.Check(t, func(t *rapid.T) {
-		d, others := any.Draw(t, "d"), rapid.SliceOfN(any, 0, 6).Draw(t, "others")
+		d, others := random.Draw(t, "d"), rapid.SliceOfN(random, 0, 6).Draw(t, "others")
 		now := rapid.IntRange(0, 12).Draw(t, "now")
 		want := true
 		for n := now; n < 12; n++ {
