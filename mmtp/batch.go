@@ -78,7 +78,7 @@ func (b *batch) abandon() {
 	b.link = nil
 }
 
-// send writes an item as soon as the window allows.
+// send writes an item, and returns when the window allows the next one.
 func (b *batch) send(ctx context.Context, item Item) error {
 	if item.Packet == nil {
 		return b.refuse(item, errors.New("item without a packet"))
@@ -94,14 +94,13 @@ func (b *batch) send(ctx context.Context, item Item) error {
 			return b.refuse(item, err)
 		}
 	}
-	if err := b.await(ctx, b.client.cfg.Window-1); err != nil {
-		return b.refuse(item, err)
-	}
 	b.pending = append(b.pending, item)
 	if err := b.link.write(item.Packet, item.Junk); err != nil {
-		return b.retry(ctx, err)
+		if err := b.retry(ctx, err); err != nil {
+			return err
+		}
 	}
-	return nil
+	return b.await(ctx, b.client.cfg.Window-1)
 }
 
 // refuse makes fail report err to an item that was taken but not written.

@@ -202,8 +202,7 @@ func TestClientWindow(t *testing.T) {
 		}()
 		for i := range 20 {
 			synctest.Wait()
-			// One more than the window is taken: it waits in the loop for an answer.
-			if want := min(20, i+7); taken != want || done != i {
+			if want := min(20, i+6); taken != want || done != i {
 				t.Errorf("after %d answers: %d items taken, %d done", i, taken, done)
 			}
 			(<-rec.arrivals).ack(true)
