@@ -44,7 +44,7 @@ func FuzzAnswers(f *testing.F) {
 		cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
 			return recorded{bytes.NewReader(answers), &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}}, nil
 		}
-		got, err := deliver(t, t.Context(), newSMTP(t, cfg), batch(t, "a@example.com"))
+		got, err := deliver(t.Context(), t, newSMTP(t, cfg), batch(t, "a@example.com"))
 		if len(got) != 1 || got[0] == ok && !bytes.Contains(answers, []byte("250")) {
 			t.Errorf("outcomes %v", got)
 		}

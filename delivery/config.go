@@ -20,14 +20,14 @@ import (
 type TLSMode uint8
 
 const (
-	// TLSOpportunistic: STARTTLS when the server offers it, whatever its certificate; else in the clear. Nobody who only listens
+	// TLSOpportunistic means STARTTLS when the server offers it, whatever its certificate; else in the clear. Nobody who only listens
 	// can read along, but whoever can change the traffic can.
 	TLSOpportunistic TLSMode = iota
-	// TLSRequired: STARTTLS with a certificate that is valid for the server's name, or no mail.
+	// TLSRequired means STARTTLS with a certificate that is valid for the server's name, or no mail.
 	TLSRequired
-	// TLSImplicit: TLS from the first byte, with a certificate that is valid for the server's name.
+	// TLSImplicit means TLS from the first byte, with a certificate that is valid for the server's name.
 	TLSImplicit
-	// TLSOff: in the clear. For a mail server on the same machine.
+	// TLSOff means in the clear. For a mail server on the same machine.
 	TLSOff
 )
 

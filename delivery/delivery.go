@@ -49,11 +49,11 @@ type Exit interface {
 type Status uint8
 
 const (
-	// Retry: not delivered now; keep it and try again, as long as its schedule allows.
+	// Retry means: not delivered now; keep it and try again, as long as its schedule allows.
 	Retry Status = iota
-	// Delivered: somebody else is responsible for it now; erase it.
+	// Delivered means: somebody else is responsible for it now; erase it.
 	Delivered
-	// Dropped: it can never be delivered; erase it.
+	// Dropped means: it can never be delivered; erase it.
 	Dropped
 )
 
@@ -74,25 +74,25 @@ func (s Status) String() string {
 type Reason uint8
 
 const (
-	// None: it was delivered.
+	// None means: it was delivered.
 	None Reason = iota
 
-	// Malformed: the routing information has no decoding handle or no proper address.
+	// Malformed means: the routing information has no decoding handle or no proper address.
 	Malformed
-	// Blocked: the operator does not deliver to that address.
+	// Blocked means: the operator does not deliver to that address.
 	Blocked
-	// Corrupt: the payload is intact, and still what it holds is not a message.
+	// Corrupt means: the payload is intact, and still what it holds is not a message.
 	Corrupt
-	// TooLarge: the message is larger than this exit or the next mail server delivers.
+	// TooLarge means: the message is larger than this exit or the next mail server delivers.
 	TooLarge
-	// Refused: the next mail server refused the message or its recipient for good.
+	// Refused means: the next mail server refused the message or its recipient for good.
 	Refused
 
-	// Deferred: the next mail server refused the message or its recipient for now.
+	// Deferred means: the next mail server refused the message or its recipient for now.
 	Deferred
-	// Unavailable: the next mail server cannot be reached, or does not take mail from us at all.
+	// Unavailable means: the next mail server cannot be reached, or does not take mail from us at all.
 	Unavailable
-	// Unsure: the connection broke after the message and before the answer. It may have arrived, and will be sent again with the
+	// Unsure means: the connection broke after the message and before the answer. It may have arrived, and will be sent again with the
 	// same Message-ID.
 	Unsure
 )

@@ -11,7 +11,7 @@ import (
 func TestDrop(t *testing.T) {
 	var d delivery.Drop
 	items := []delivery.Item{{ID: 1}, {ID: 2}, {ID: 3}}
-	got, err := deliver(t, t.Context(), &d, items)
+	got, err := deliver(t.Context(), t, &d, items)
 	if err != nil {
 		t.Error(err)
 	}
@@ -19,7 +19,7 @@ func TestDrop(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	got, err = deliver(t, ctx, &d, items)
+	got, err = deliver(ctx, t, &d, items)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}

@@ -92,13 +92,14 @@ func startPostfix(t *testing.T) *postfix {
 		uid = 65534 // Postfix delivers nothing as root
 	} else {
 		sudo = []string{"sudo", "-n"}
-		if exec.Command("sudo", "-n", "true").Run() != nil {
+		if exec.CommandContext(t.Context(), "sudo", "-n", "true").Run() != nil {
 			missing(t, "root's power to start Postfix (being root, or sudo without password)")
 		}
 	}
 	asRoot := func(args ...string) error {
 		args = append(sudo, args...)
-		out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+		// Not the test's context: that has ended when the instance is stopped.
+		out, err := exec.CommandContext(context.Background(), args[0], args[1:]...).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, out)
 		}
@@ -117,7 +118,7 @@ func startPostfix(t *testing.T) *postfix {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +276,7 @@ func TestPostfix(t *testing.T) {
 		dialled++
 		return dialer.DialContext(ctx, network, addr)
 	}
-	got, err := deliver(t, t.Context(), newSMTP(t, cfg), items)
+	got, err := deliver(t.Context(), t, newSMTP(t, cfg), items)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +287,7 @@ func TestPostfix(t *testing.T) {
 
 	// What a server of our own gets is what has to lie at the end of the files in Postfix's inbox.
 	reference := startServer(t, nil, nil)
-	if _, err := deliver(t, t.Context(), newSMTP(t, config(reference.addr)), everyKind(t)); err != nil {
+	if _, err := deliver(t.Context(), t, newSMTP(t, config(reference.addr)), everyKind(t)); err != nil {
 		t.Fatal(err)
 	}
 	arrived := server.mails(t, good)

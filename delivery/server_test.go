@@ -57,7 +57,7 @@ type mailServer struct {
 // startServer starts a server with the given TLS configuration for STARTTLS (nil: not offered).
 func startServer(t *testing.T, config *tls.Config, prepare func(*mailServer)) *mailServer {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +270,7 @@ func (c talk) upToData() bool {
 
 func startScript(t *testing.T, parts ...func(talk)) *script {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

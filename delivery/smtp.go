@@ -108,8 +108,9 @@ func (b *batch) send(ctx context.Context, rcpts []string, data []byte) ([]Outcom
 	}
 	fresh := b.session == nil
 	outcomes, err := b.try(ctx, rcpts, data)
-	if errors.Is(err, errLost) && !fresh && ctx.Err() == nil {
-		// A server may close a connection that it has had enough of at any time; only a new one shows whether it still works.
+	if err != nil && !errors.Is(err, errLostAnswer) && !fresh && ctx.Err() == nil {
+		// A server may have had enough of a connection at any time, and hang up or refuse the next mail; only a new connection shows
+		// whether it still takes mail.
 		outcomes, err = b.try(ctx, rcpts, data)
 	}
 	if err == nil {
@@ -122,8 +123,8 @@ func (b *batch) send(ctx context.Context, rcpts []string, data []byte) ([]Outcom
 		return outcomes, nil
 	}
 	b.troubles++
-	giveUp := b.troubles >= maxTroubles || ctx.Err() != nil
-	if giveUp || !(errors.Is(err, errLost) || errors.Is(err, errLostAnswer) || errors.Is(err, errBusy)) {
+	mayPass := errors.Is(err, errLost) || errors.Is(err, errLostAnswer) || errors.Is(err, errBusy)
+	if !mayPass || b.troubles >= maxTroubles || ctx.Err() != nil {
 		return outcomes, fmt.Errorf("delivering mail: %w", err)
 	}
 	b.host.log.Warn("trouble with the mail server", "error", err)

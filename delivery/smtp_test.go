@@ -75,7 +75,7 @@ func batch(t testing.TB, mailboxes ...string) []delivery.Item {
 }
 
 // deliver runs a batch and checks that each item that was pulled has one outcome, told before the next was pulled.
-func deliver(t *testing.T, ctx context.Context, x delivery.Exit, items []delivery.Item) ([]delivery.Outcome, error) {
+func deliver(ctx context.Context, t *testing.T, x delivery.Exit, items []delivery.Item) ([]delivery.Outcome, error) {
 	t.Helper()
 	var outcomes []delivery.Outcome
 	pulled := 0
@@ -127,7 +127,7 @@ func wantOutcomes(t *testing.T, got []delivery.Outcome, want ...delivery.Outcome
 func TestDeliversABatchOverOneConnection(t *testing.T) {
 	server := startServer(t, nil, nil)
 	x := newSMTP(t, config(server.addr))
-	got, err := deliver(t, t.Context(), x, batch(t, "a@example.com", "b@example.com", "c@example.com"))
+	got, err := deliver(t.Context(), t, x, batch(t, "a@example.com", "b@example.com", "c@example.com"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestConnectionIsMadeAnewAfterItsShareOfMails(t *testing.T) {
 	server := startServer(t, nil, nil)
 	cfg := config(server.addr)
 	cfg.MaxPerConnection = 2
-	got, err := deliver(t, t.Context(), newSMTP(t, cfg), batch(t, "a@example.com", "b@example.com", "c@example.com"))
+	got, err := deliver(t.Context(), t, newSMTP(t, cfg), batch(t, "a@example.com", "b@example.com", "c@example.com"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +216,7 @@ func TestUndeliverableItemsNeedNoConnection(t *testing.T) {
 				t.Error("a connection is made")
 				return nil, errors.New("no")
 			}
-			got, err := deliver(t, t.Context(), newSMTP(t, cfg), []delivery.Item{tt.item})
+			got, err := deliver(t.Context(), t, newSMTP(t, cfg), []delivery.Item{tt.item})
 			if err != nil {
 				t.Error(err)
 			}
@@ -249,7 +249,7 @@ func TestAnswersAboutOneMail(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			server := startServer(t, nil, tt.prepare)
 			x := newSMTP(t, config(server.addr))
-			got, err := deliver(t, t.Context(), x, batch(t, "a@example.com", "b@example.com", "c@example.com"))
+			got, err := deliver(t.Context(), t, x, batch(t, "a@example.com", "b@example.com", "c@example.com"))
 			if err != nil {
 				t.Error(err)
 			}
@@ -279,7 +279,7 @@ func TestServerRefusesMailForItsSize(t *testing.T) {
 	server := startServer(t, nil, func(m *mailServer) { m.smtp.MaxMessageBytes = 1200 })
 	items := batch(t, "a@example.com", "b@example.com", "c@example.com")
 	items[1] = item(t, 2, "b@example.com", "\n"+strings.Repeat("0123456789\n", 400))
-	got, err := deliver(t, t.Context(), newSMTP(t, config(server.addr)), items)
+	got, err := deliver(t.Context(), t, newSMTP(t, config(server.addr)), items)
 	if err != nil {
 		t.Error(err)
 	}
@@ -291,7 +291,7 @@ func TestCancelledBatch(t *testing.T) {
 	server := startServer(t, nil, func(m *mailServer) {
 		m.onRcpt = func(string) error { cancel(); return nil }
 	})
-	got, err := deliver(t, ctx, newSMTP(t, config(server.addr)), batch(t, "a@example.com", "b@example.com"))
+	got, err := deliver(ctx, t, newSMTP(t, config(server.addr)), batch(t, "a@example.com", "b@example.com"))
 	if !errors.Is(err, context.Canceled) && !errors.Is(err, net.ErrClosed) {
 		t.Errorf("error %v", err)
 	}

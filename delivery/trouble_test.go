@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha1"
-	"crypto/tls"
 	"log/slog"
 	"net"
 	"strings"
@@ -54,7 +53,7 @@ func TestServerThatDoesNotWantUs(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			server := startScript(t, tt.talk)
-			got, err := deliver(t, t.Context(), newSMTP(t, config(server.addr)), batch(t, "a@example.com", "b@example.com"))
+			got, err := deliver(t.Context(), t, newSMTP(t, config(server.addr)), batch(t, "a@example.com", "b@example.com"))
 			wantOutcomes(t, got, unavailable)
 			if err == nil || !strings.Contains(err.Error(), tt.says) || !strings.Contains(err.Error(), server.addr) {
 				t.Errorf("error %q does not name the server and %q", err, tt.says)
@@ -69,7 +68,7 @@ func TestServerThatDoesNotWantUs(t *testing.T) {
 func TestServerThatIsDown(t *testing.T) {
 	server := startScript(t)
 	server.stop()
-	got, err := deliver(t, t.Context(), newSMTP(t, config(server.addr)), batch(t, "a@example.com", "b@example.com"))
+	got, err := deliver(t.Context(), t, newSMTP(t, config(server.addr)), batch(t, "a@example.com", "b@example.com"))
 	wantOutcomes(t, got, unavailable)
 	if err == nil || !strings.Contains(err.Error(), "connecting") {
 		t.Errorf("error %v", err)
@@ -148,7 +147,7 @@ func TestSilentServer(t *testing.T) {
 					return client, nil
 				}
 				begin := time.Now()
-				got, err := deliver(t, t.Context(), newSMTP(t, cfg), []delivery.Item{item(t, 1, "a@example.com", randomText(20<<10))})
+				got, err := deliver(t.Context(), t, newSMTP(t, cfg), []delivery.Item{item(t, 1, "a@example.com", randomText(20<<10))})
 				wantOutcomes(t, got, tt.want)
 				if (err != nil) != tt.fatal {
 					t.Errorf("error %v, want one: %t", err, tt.fatal)
@@ -204,7 +203,7 @@ func TestServerHangsUp(t *testing.T) {
 			if tt.fatal {
 				n++ // one that must not be pulled
 			}
-			got, err := deliver(t, t.Context(), newSMTP(t, config(server.addr)), items[:n])
+			got, err := deliver(t.Context(), t, newSMTP(t, config(server.addr)), items[:n])
 			wantOutcomes(t, got, tt.want...)
 			if (err != nil) != tt.fatal {
 				t.Errorf("error %v, want one: %t", err, tt.fatal)
@@ -214,19 +213,77 @@ func TestServerHangsUp(t *testing.T) {
 }
 
 func TestServersWordsEndWhereRecipientsBegin(t *testing.T) {
-	count := 0
-	server := startServer(t, nil, func(m *mailServer) {
-		m.onMail = func(string) error {
-			if count++; count == 2 {
+	refuse := func(m *mailServer) func(string) error {
+		return func(string) error {
+			if m.connections() == 2 {
+				return smtpError(550, "enough")
+			}
+			if len(m.received()) == 1 {
 				return smtpError(550, "you wrote to a@example.com")
 			}
 			return nil
 		}
-	})
-	got, err := deliver(t, t.Context(), newSMTP(t, config(server.addr)), batch(t, "a@example.com", "b@example.com"))
+	}
+	server := startServer(t, nil, func(m *mailServer) { m.onMail = refuse(m) })
+	got, err := deliver(t.Context(), t, newSMTP(t, config(server.addr)), batch(t, "a@example.com", "b@example.com"))
 	wantOutcomes(t, got, ok, unavailable)
 	if err == nil || !strings.Contains(err.Error(), "550 5.0.0") || strings.Contains(err.Error(), "wrote") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// The answers to DATA and to the mail itself, each on the first mail of a connection; a second mail follows where it can.
+func TestAnswersToData(t *testing.T) {
+	whole := func(c talk) { c.upToData(); c.say("250 ok"); c.hear("QUIT"); c.say("221 bye") }
+	atData := func(answer string, then func(talk)) func(talk) {
+		return func(c talk) {
+			c.hello()
+			c.hear("MAIL")
+			c.say("250 ok")
+			c.hear("RCPT")
+			c.say("250 ok")
+			c.hear("DATA")
+			c.say(answer)
+			then(c)
+		}
+	}
+	atEnd := func(answer string, then func(talk)) func(talk) {
+		return func(c talk) { c.hello(); c.upToData(); c.say(answer); then(c) }
+	}
+	reset := func(c talk) { c.hear("RSET"); c.say("250 ok"); c.ehlo(); whole(c) }
+	end := func(talk) {}
+	anew := func(c talk) { c.hello(); whole(c) }
+	for _, tt := range []struct {
+		name  string
+		talks []func(talk)
+		want  []delivery.Outcome
+		fatal bool
+	}{
+		{"451 to DATA", []func(talk){atData("451 a@example.com later", reset)}, []delivery.Outcome{deferred, ok}, false},
+		{"554 to DATA", []func(talk){atData("554 no", reset)}, []delivery.Outcome{refused, ok}, false},
+		{"530 to DATA", []func(talk){atData("530 a@example.com: log in", end)}, []delivery.Outcome{unavailable}, true},
+		{"250 to DATA", []func(talk){atData("250 ok?", end), anew}, []delivery.Outcome{unavailable, ok}, false},
+		{"421 to DATA", []func(talk){atData("421 bye", end), anew}, []delivery.Outcome{unavailable, ok}, false},
+		{"451 to the mail", []func(talk){atEnd("451 4.3.0 later", whole)}, []delivery.Outcome{deferred, ok}, false},
+		{"554 to the mail", []func(talk){atEnd("554 spam", whole)}, []delivery.Outcome{refused, ok}, false},
+		{"552 to the mail", []func(talk){atEnd("552 long", whole)}, []delivery.Outcome{tooLarge, ok}, false},
+		{"530 to the mail", []func(talk){atEnd("530 a@example.com: log in", end)}, []delivery.Outcome{unavailable}, true},
+		{"421 to the mail", []func(talk){atEnd("421 bye", end), anew}, []delivery.Outcome{unavailable, ok}, false},
+		{"nonsense to the mail", []func(talk){atEnd("a@example.com?", end), anew}, []delivery.Outcome{unsure, ok}, false},
+		{"next mail refused on this connection", []func(talk){atEnd("250 ok", func(c talk) { c.hear("MAIL"); c.say("452 enough") }), anew},
+			[]delivery.Outcome{ok, ok}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			server := startScript(t, tt.talks...)
+			got, err := deliver(t.Context(), t, newSMTP(t, config(server.addr)), batch(t, "a@example.com", "b@example.com"))
+			wantOutcomes(t, got, tt.want...)
+			if (err != nil) != tt.fatal {
+				t.Errorf("error %v, want one: %t", err, tt.fatal)
+			}
+			if server.stop(); server.conns != len(tt.talks) {
+				t.Errorf("%d connections, want %d", server.conns, len(tt.talks))
+			}
+		})
 	}
 }
 
@@ -244,232 +301,16 @@ func TestPolicyIsBelievedFromAProvenServer(t *testing.T) {
 	cfg := config(server.addr)
 	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	x := newSMTP(t, cfg)
-	got, err := deliver(t, t.Context(), x, batch(t, "b@example.com", "b@example.com", "a@example.com", "b@example.com"))
+	got, err := deliver(t.Context(), t, x, batch(t, "b@example.com", "b@example.com", "a@example.com", "b@example.com"))
 	if err != nil {
 		t.Error(err)
 	}
 	wantOutcomes(t, got, unavailable, unavailable, ok, refused)
-	if got, err = deliver(t, t.Context(), x, batch(t, "b@example.com")); err != nil {
+	if got, err = deliver(t.Context(), t, x, batch(t, "b@example.com")); err != nil {
 		t.Error(err)
 	}
 	wantOutcomes(t, got, refused)
 	if text := log.String(); strings.Count(text, "does it relay") != 1 || strings.Contains(text, "example.com") {
 		t.Errorf("log:\n%s", text)
-	}
-}
-
-func TestSTARTTLS(t *testing.T) {
-	goodTLS, goodCA := certificate(t, "127.0.0.1")
-	otherTLS, otherCA := certificate(t, "other.example.net")
-	for _, tt := range []struct {
-		name   string
-		mode   delivery.TLSMode
-		server *tls.Config
-		ca     string
-		want   delivery.Outcome
-		tls    bool
-		says   string
-	}{
-		{"off, offered", delivery.TLSOff, goodTLS, "", ok, false, ""},
-		{"opportunistic, offered", delivery.TLSOpportunistic, goodTLS, "", ok, true, ""},
-		{"opportunistic, other name", delivery.TLSOpportunistic, otherTLS, "", ok, true, ""},
-		{"opportunistic, absent", delivery.TLSOpportunistic, nil, "", ok, false, ""},
-		{"required, offered", delivery.TLSRequired, goodTLS, goodCA, ok, true, ""},
-		{"required, absent", delivery.TLSRequired, nil, goodCA, unavailable, false, "does not offer STARTTLS"},
-		{"required, unknown authority", delivery.TLSRequired, goodTLS, otherCA, unavailable, false, "certificate"},
-		{"required, system's authorities", delivery.TLSRequired, goodTLS, "", unavailable, false, "certificate"},
-		{"required, other name", delivery.TLSRequired, otherTLS, otherCA, unavailable, false, "certificate"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			server := startServer(t, tt.server, nil)
-			cfg := config(server.addr)
-			cfg.TLS, cfg.CAFile, cfg.HelloName = tt.mode, tt.ca, "exit.example.org"
-			got, err := deliver(t, t.Context(), newSMTP(t, cfg), batch(t, "a@example.com"))
-			wantOutcomes(t, got, tt.want)
-			if tt.says == "" && err != nil || tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says)) {
-				t.Errorf("error %v, want %q", err, tt.says)
-			}
-			mails := server.received()
-			if tt.want == ok && (len(mails) != 1 || mails[0].tls != tt.tls) {
-				t.Errorf("mails %v, want one, TLS %t", mails, tt.tls)
-			}
-			for _, name := range server.hellos {
-				if name != "exit.example.org" {
-					t.Errorf("EHLO %s, want our name", name)
-				}
-			}
-			if n := server.connections(); n != 1 {
-				t.Errorf("%d connections, want 1", n)
-			}
-		})
-	}
-}
-
-func TestBrokenSTARTTLS(t *testing.T) {
-	broken := func(c talk) {
-		c.hello("STARTTLS")
-		c.hear("STARTTLS")
-		c.say("220 go")
-		_, _ = c.Read(make([]byte, 4096)) // the client's first message
-		c.say("no TLS at all")
-	}
-	refuses := func(c talk) {
-		c.hello("STARTTLS")
-		c.hear("STARTTLS")
-		c.say("454 not now")
-		c.ehlo()
-		c.upToData()
-		c.say("250 ok")
-		c.hear("QUIT")
-		c.say("221 bye")
-	}
-	injects := func(c talk) {
-		c.hello("STARTTLS")
-		c.hear("STARTTLS")
-		_, _ = c.Write([]byte("220 go\r\n250 injected\r\n"))
-		c.hear("")
-	}
-	plain := func(c talk) { c.hello(); c.upToData(); c.say("250 ok"); c.hear("QUIT"); c.say("221 bye") }
-	for _, tt := range []struct {
-		name  string
-		mode  delivery.TLSMode
-		talks []func(talk)
-		want  delivery.Outcome
-	}{
-		{"opportunistic, broken", delivery.TLSOpportunistic, []func(talk){broken, plain}, ok},
-		{"opportunistic, refused", delivery.TLSOpportunistic, []func(talk){refuses}, ok},
-		{"opportunistic, injection", delivery.TLSOpportunistic, []func(talk){injects}, unavailable},
-		{"required, broken", delivery.TLSRequired, []func(talk){broken}, unavailable},
-		{"required, refused", delivery.TLSRequired, []func(talk){func(c talk) {
-			c.hello("STARTTLS")
-			c.hear("STARTTLS")
-			c.say("454 not now")
-		}}, unavailable},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			server := startScript(t, tt.talks...)
-			cfg := config(server.addr)
-			cfg.TLS = tt.mode
-			got, err := deliver(t, t.Context(), newSMTP(t, cfg), batch(t, "a@example.com"))
-			wantOutcomes(t, got, tt.want)
-			if (err == nil) != (tt.want == ok) {
-				t.Errorf("error %v", err)
-			}
-			if server.stop(); server.conns != len(tt.talks) {
-				t.Errorf("%d connections, want %d", server.conns, len(tt.talks))
-			}
-		})
-	}
-}
-
-func TestImplicitTLS(t *testing.T) {
-	serverTLS, ca := certificate(t, "127.0.0.1")
-	ln, err := tls.Listen("tcp", "127.0.0.1:0", serverTLS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := serve(t, ln, nil, nil)
-	cfg := config(server.addr)
-	cfg.TLS, cfg.CAFile = delivery.TLSImplicit, ca
-	got, err := deliver(t, t.Context(), newSMTP(t, cfg), batch(t, "a@example.com", "b@example.com"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantOutcomes(t, got, ok, ok)
-	if n := server.connections(); n != 1 {
-		t.Errorf("%d connections, want 1", n)
-	}
-	cfg.CAFile = ""
-	got, err = deliver(t, t.Context(), newSMTP(t, cfg), batch(t, "a@example.com"))
-	wantOutcomes(t, got, unavailable)
-	if err == nil || !strings.Contains(err.Error(), "certificate") {
-		t.Errorf("error %v", err)
-	}
-}
-
-func TestLogin(t *testing.T) {
-	serverTLS, ca := certificate(t, "127.0.0.1")
-	for _, tt := range []struct {
-		name   string
-		offers bool
-		pass   delivery.Secret
-		says   string
-	}{
-		{"right", true, "secret", ""},
-		{"wrong", true, "guess", "535"},
-		{"not offered", false, "secret", "neither PLAIN nor LOGIN"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			server := startServer(t, serverTLS, func(m *mailServer) {
-				if tt.offers {
-					m.user, m.pass = "exit", "secret"
-				}
-			})
-			cfg := config(server.addr)
-			cfg.TLS, cfg.CAFile, cfg.Username, cfg.Password = delivery.TLSRequired, ca, "exit", tt.pass
-			got, err := deliver(t, t.Context(), newSMTP(t, cfg), batch(t, "a@example.com", "b@example.com"))
-			if tt.says == "" {
-				wantOutcomes(t, got, ok, ok)
-				if err != nil {
-					t.Error(err)
-				}
-				if server.auths != 1 || server.connections() != 1 {
-					t.Errorf("%d log-ins over %d connections, want 1 over 1", server.auths, server.connections())
-				}
-				return
-			}
-			wantOutcomes(t, got, unavailable)
-			if err == nil || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), string(tt.pass)) {
-				t.Errorf("error %v", err)
-			}
-		})
-	}
-}
-
-func TestLoginMethodLOGIN(t *testing.T) {
-	server := startScript(t, func(c talk) {
-		c.hello("AUTH LOGIN")
-		c.hear("AUTH LOGIN ZXhpdA==")
-		c.say("334 UGFzc3dvcmQ6")
-		c.hear("c2VjcmV0")
-		c.say("235 ok")
-		c.upToData()
-		c.say("250 ok")
-		c.hear("QUIT")
-		c.say("221 bye")
-	})
-	cfg := config(server.addr)
-	cfg.Username, cfg.Password = "exit", "secret"
-	got, err := deliver(t, t.Context(), newSMTP(t, cfg), batch(t, "a@example.com"))
-	if err != nil {
-		t.Error(err)
-	}
-	wantOutcomes(t, got, ok)
-}
-
-// A name that says loopback and leads elsewhere gets no password.
-func TestPasswordStaysOnTheMachine(t *testing.T) {
-	cfg := config("localhost:25")
-	cfg.Username, cfg.Password = "exit", "secret"
-	heard := make(chan string, 1)
-	cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
-		client, server := net.Pipe()
-		go func() {
-			defer func() { _ = server.Close() }()
-			c := talk{server, t}
-			c.hello("AUTH PLAIN")
-			b := make([]byte, 100)
-			n, _ := c.Read(b)
-			heard <- string(b[:n])
-		}()
-		return client, nil
-	}
-	got, err := deliver(t, t.Context(), newSMTP(t, cfg), batch(t, "a@example.com"))
-	wantOutcomes(t, got, unavailable)
-	if err == nil || !strings.Contains(err.Error(), "password is only sent") {
-		t.Errorf("error %v", err)
-	}
-	if h := <-heard; h != "" {
-		t.Errorf("server heard %q", h)
 	}
 }
