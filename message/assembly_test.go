@@ -32,9 +32,18 @@ func fragmentsOf(t interface{ Fatal(...any) }, seed byte, n int) ([]byte, []*mes
 
 // Any K of the N packets of each chunk give the message, in any order, among duplicates.
 func TestAnyKOfN(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.SampledFrom([]int{28700, 60000, 120000, 235000, 470000}).Draw(t, "length")
+	type example struct {
+		msg []byte
+		all []*message.Fragment
+	}
+	var examples []example
+	for _, n := range []int{28700, 60000, 120000, 235000, 470000} {
 		msg, all := fragmentsOf(t, 5, n)
+		examples = append(examples, example{msg, all})
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		ex := rapid.SampledFrom(examples).Draw(t, "example")
+		msg, all := ex.msg, ex.all
 		g, err := all[0].Geometry()
 		if err != nil {
 			t.Fatal(err)
@@ -148,7 +157,7 @@ func TestAssemblyPoisoned(t *testing.T) {
 		if keep, err := a.Add(tc.f, tc.by); keep || !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v, %v", name, keep, err)
 		}
-		poisoned := tc.want == message.ErrInconsistent
+		poisoned := errors.Is(tc.want, message.ErrInconsistent)
 		if _, err := a.Add(all[4], by); errors.Is(err, message.ErrInconsistent) != poisoned {
 			t.Errorf("%s, then a good one: %v", name, err)
 		}

@@ -15,14 +15,14 @@ type Geometry struct {
 const maxK = 16
 
 // NewGeometry returns the geometry of a message of length bytes after compression, routing prefix included, in payloads of which
-// overhead bytes are lost to encryption. It returns ErrTooLong if the length does not fit the size field of a fragment.
+// overhead bytes are lost to encryption. It returns ErrLength if the length is not positive or does not fit the size field of a fragment.
 func NewGeometry(length int64, overhead int) (Geometry, error) {
 	return newGeometry(length, fragmentCapacity-overhead)
 }
 
 func newGeometry(length int64, capacity int) (Geometry, error) {
 	if length <= 0 || length > math.MaxUint32 || capacity <= 0 {
-		return Geometry{}, fmt.Errorf("%w: %d bytes", ErrTooLong, length)
+		return Geometry{}, fmt.Errorf("%w: %d bytes", ErrLength, length)
 	}
 	blocks := ceilDiv(length, int64(capacity))
 	k := 2
@@ -36,7 +36,7 @@ func newGeometry(length int64, capacity int) (Geometry, error) {
 		Chunks:   int(ceilDiv(blocks, int64(k))),
 	}
 	if g.PaddedLen() > math.MaxInt { // on 32-bit machines
-		return Geometry{}, fmt.Errorf("%w: %d bytes", ErrTooLong, length)
+		return Geometry{}, fmt.Errorf("%w: %d bytes", ErrLength, length)
 	}
 	return g, nil
 }

@@ -35,8 +35,8 @@ const (
 var (
 	// ErrHeader: a mail header cannot be sent as it is.
 	ErrHeader = errors.New("mail header cannot be sent")
-	// ErrTooLong: a message has more bytes than its size field can tell.
-	ErrTooLong = errors.New("message too long")
+	// ErrLength: a message has no bytes, or more than its size field can tell.
+	ErrLength = errors.New("impossible message length")
 	// ErrPayload: a payload's hash is right, but its fields contradict each other. No correct sender makes such a payload.
 	ErrPayload = errors.New("malformed payload")
 	// ErrCorrupt: compressed data is damaged or not in the protocol's form of compression.
