@@ -202,9 +202,15 @@ func (s *Store) put(entries []Entry, accepted []bool, order []int) ([]ID, error)
 		frame = binary.LittleEndian.AppendUint32(frame, bodySum(r.puts[j].id, entries[i].Body))
 	}
 	s.keepBuffer(frame)
-	if s.opts.MaxBytes > 0 && len(packets)+len(r.groups) > 0 &&
-		s.segBytes+s.runBytes.Load()+int64(len(frame))+s.opts.reserve() > s.opts.MaxBytes {
-		return nil, fmt.Errorf("%w: the share of the disk is used up", ErrFull)
+	if len(packets)+len(r.groups) > 0 {
+		switch {
+		case s.opts.MaxBytes > 0 && s.segBytes+s.runBytes.Load()+int64(len(frame))+s.opts.reserve() > s.opts.MaxBytes:
+			return nil, fmt.Errorf("%w: the share of the disk is used up", ErrFull)
+		case !s.ballast:
+			// What the ballast left free is for erasing.
+			s.poke()
+			return nil, fmt.Errorf("%w: the reserve is in use", ErrFull)
+		}
 	}
 	seg, off, err := s.appendFrame(frame, kindPut, table, false)
 	if err != nil {

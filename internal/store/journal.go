@@ -51,7 +51,7 @@ func (s *Store) rotate() error {
 
 // appendFrame completes a frame and appends it to the journal, in one write. Caller holds mu. The frame is durable
 // after syncTo(s.written). On ErrFull nothing has happened. With must set, the frame is one that frees space:
-// the cap does not apply, and when the disk is full the ballast is spent.
+// when the disk is full, the ballast is spent on it.
 func (s *Store) appendFrame(frame []byte, k kind, table int, must bool) (*segment, int64, error) {
 	if s.failed != nil {
 		return nil, 0, s.failed
@@ -120,15 +120,17 @@ func (s *Store) syncTo(lsn uint64) error {
 	return nil
 }
 
-// ballastLen is enough for records that erase 100,000 packets one by one.
-const ballastLen = 5 << 20
+// ballastLen is enough for the hashes of a replay log in memory and for records that erase 100,000 packets one by one.
+const ballastLen = 16 << 20
+
+func (o *Options) ballast() int64 { return min(ballastLen, o.SegmentBytes) }
 
 // fillBallast writes the file that is given up when the disk is full and packets must be erased.
 func (s *Store) fillBallast() error {
 	if s.ballast {
 		return nil
 	}
-	size := min(ballastLen, s.opts.SegmentBytes)
+	size := s.opts.ballast()
 	path := filepath.Join(s.dir, ballastName)
 	f, err := s.fs.OpenFile(path, os.O_RDWR|os.O_CREATE)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 // replayHash is a value of subheader processing that names a packet to one packet key.
 type replayHash = [hashLen]byte
 
-// memTable is a set of hashes in one flat, open-addressed array: 20 bytes a slot, at most 3/4 full.
+// memTable is a set of hashes in one flat, open-addressed array: 20 bytes a slot, at most 5/8 full.
 // The caller gives for each hash a keyed 64-bit value, so that nobody outside can aim at a slot.
 type memTable struct {
 	slots []replayHash
@@ -52,7 +52,7 @@ func (t *memTable) add(h *replayHash) {
 		t.zero = true
 		return
 	}
-	if (t.n+1)*4 > len(t.slots)*3 {
+	if (t.n+1)*8 > len(t.slots)*5 {
 		t.grow()
 	}
 	if i := t.slot(h); t.slots[i] != *h {

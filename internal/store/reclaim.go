@@ -270,7 +270,11 @@ func (s *Store) reclaimOldest() (bool, error) {
 	chunks := len(s.packets.chunks)
 	s.mu.Unlock()
 	for _, l := range behind {
-		if err := l.flushAll(); err != nil && !errors.Is(err, ErrClosed) {
+		err := l.flushAll()
+		if errors.Is(err, ErrFull) && s.lend() {
+			err = l.flushAll()
+		}
+		if err != nil && !errors.Is(err, ErrClosed) {
 			return false, err
 		}
 	}
@@ -288,6 +292,13 @@ func (s *Store) reclaimOldest() (bool, error) {
 		return false, err
 	}
 	return true, s.drop(seg)
+}
+
+// lend spends the ballast on something that lets a segment be deleted, and says whether there was any.
+func (s *Store) lend() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.spendBallast()
 }
 
 // drop deletes the oldest segment, which holds nothing any more.
@@ -381,7 +392,8 @@ func (s *Store) copyPackets(seg *segment, list []rec, size int) error {
 		frame = append(frame, b...)
 	}
 	s.keepBuffer(frame)
-	to, off, err := s.appendFrame(frame, kindPut, table, false)
+	// A few survivors may use the ballast: their segment frees more than they take.
+	to, off, err := s.appendFrame(frame, kindPut, table, seg.live <= s.opts.ballast()/2)
 	if err != nil {
 		return err
 	}

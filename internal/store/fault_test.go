@@ -1,0 +1,516 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"mixminion/internal/store"
+	"mixminion/internal/store/crashfs"
+)
+
+func mustOpen(t *testing.T, fs store.FS, opts store.Options) *store.Store {
+	t.Helper()
+	opts.FS = fs
+	s, err := store.Open(storeDir, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func mustCommit(t *testing.T, s *store.Store, entries ...store.Entry) []bool {
+	t.Helper()
+	accepted, err := s.Commit(entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return accepted
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkSound runs the checkers over a closed store and log.
+func checkSound(t *testing.T, fs store.FS) store.Report {
+	t.Helper()
+	rep, err := store.Check(fs, storeDir)
+	must(t, err)
+	if len(rep.Damage) > 0 {
+		t.Errorf("check: %v", rep.Damage)
+	}
+	logs, err := store.CheckLog(fs, logDir)
+	if err != nil && !errors.Is(err, store.ErrNoLog) {
+		t.Error(err)
+	}
+	if len(logs.Damage) > 0 {
+		t.Errorf("check log: %v", logs.Damage)
+	}
+	return rep
+}
+
+func TestFullDisk(t *testing.T) {
+	fs := crashfs.New()
+	opts := smallOptions(fs)
+	// The reserve must hold at least a run, which has 4 KB.
+	opts.SegmentBytes = 64 << 10
+	s := mustOpen(t, fs, opts)
+	l, err := s.CreateLog(logDir, "0001")
+	must(t, err)
+	fs.SetCapacity(1 << 20)
+	var n uint64
+	for {
+		accepted, err := s.Commit([]store.Entry{
+			{Log: l, Replay: testHash(2 * n), Body: testBody(2 * n)},
+			{Log: l, Replay: testHash(2*n + 1), Body: testBody(2*n + 1)}})
+		if errors.Is(err, store.ErrFull) {
+			if accepted != nil {
+				t.Error("entries accepted on a full disk")
+			}
+			break
+		}
+		must(t, err)
+		n++
+		if n > 5000 {
+			t.Fatal("the disk never became full")
+		}
+	}
+	if s.Room() {
+		t.Error("room on a full disk")
+	}
+	if got := s.PoolSize(); got != int(2*n) {
+		t.Errorf("%d packets, want %d", got, 2*n)
+	}
+	// The entries that were refused are not in the replay log.
+	if l.Has(testHash(2 * n)) {
+		t.Error("a refused entry was logged")
+	}
+	// Moving and erasing work on a full disk, and free it.
+	for _, id := range s.Pool() {
+		must(t, s.Move([]store.Assignment{{ID: id, Queue: "hop", Queued: 1}}))
+		must(t, s.Done(id))
+		if err := s.Tend(); err != nil && !errors.Is(err, store.ErrFull) {
+			t.Fatal(err)
+		}
+	}
+	if used := fs.Used(); used > 400<<10 {
+		t.Errorf("%d bytes used by an empty store", used)
+	}
+	fs.SetCapacity(-1)
+	if err := s.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if got := mustCommit(t, s, store.Entry{Log: l, Replay: testHash(2 * n), Body: testBody(1)}); !got[0] {
+		t.Error("entry refused after the disk had room again")
+	}
+	must(t, s.Close())
+	if rep := checkSound(t, fs); rep.Packets != 1 {
+		t.Errorf("%d packets, want 1", rep.Packets)
+	}
+}
+
+func TestMaxBytes(t *testing.T) {
+	fs := crashfs.New()
+	opts := smallOptions(fs)
+	opts.MaxBytes = 100 << 10
+	s := mustOpen(t, fs, opts)
+	if !s.Room() {
+		t.Fatal("no room in an empty store")
+	}
+	ticks := 0
+	for s.Room() {
+		var entries []store.Entry
+		for size := int64(0); size < 3000; {
+			b := testBody(uint64(ticks*10 + len(entries)))
+			entries = append(entries, store.Entry{Body: b})
+			size += int64(len(b))
+		}
+		// Room promised that a tick's worth fits.
+		mustCommit(t, s, entries...)
+		ticks++
+	}
+	if used := s.Usage().Disk; used > opts.MaxBytes || used < opts.MaxBytes/2 {
+		t.Errorf("%d bytes used when the store says that it is full", used)
+	}
+	for range 100 {
+		if _, err := s.Commit([]store.Entry{{Body: make([]byte, 2000)}}); err != nil {
+			if !errors.Is(err, store.ErrFull) {
+				t.Fatal(err)
+			}
+			break
+		}
+	}
+	if used := s.Usage().Disk; used > opts.MaxBytes {
+		t.Errorf("%d bytes used, more than allowed", used)
+	}
+	// An idle tick still works.
+	mustCommit(t, s)
+	for _, id := range s.Pool() {
+		must(t, s.Done(id))
+	}
+	must(t, s.Tend())
+	if !s.Room() {
+		t.Errorf("no room after all packets are gone: %+v", s.Usage())
+	}
+	must(t, s.Close())
+	checkSound(t, fs)
+}
+
+func TestFailedSync(t *testing.T) {
+	fs := crashfs.New()
+	s := mustOpen(t, fs, smallOptions(fs))
+	l, err := s.CreateLog(logDir, "0001")
+	must(t, err)
+	mustCommit(t, s, store.Entry{Log: l, Replay: testHash(1), Body: testBody(1)})
+	fs.FailSync(0)
+	_, err = s.Commit([]store.Entry{{Log: l, Replay: testHash(2), Body: testBody(2)}})
+	if !errors.Is(err, store.ErrFailed) || !errors.Is(err, crashfs.ErrIO) {
+		t.Fatalf("commit: %v", err)
+	}
+	// The next sync would succeed, and lie.
+	for name, err := range map[string]error{
+		"commit": second(s.Commit(nil)), "move": s.Move(nil), "note": s.Note(nil, 0, 0), "done": s.Done(1),
+		"done soon": s.DoneSoon(1), "read": second(s.Read(1, nil)), "sweep": s.Sweep(context.Background()), "tend": s.Tend(),
+		"err": s.Err(),
+	} {
+		if !errors.Is(err, store.ErrFailed) {
+			t.Errorf("%s after a failed sync: %v", name, err)
+		}
+	}
+	if s.Room() {
+		t.Error("room in a failed store")
+	}
+	if err := s.Close(); !errors.Is(err, store.ErrFailed) {
+		t.Errorf("close: %v", err)
+	}
+	fs.Crash(crashfs.LoseAll, nil)
+	s = mustOpen(t, fs, smallOptions(fs))
+	if s.PoolSize() != 1 {
+		t.Errorf("%d packets after the restart, want 1", s.PoolSize())
+	}
+	must(t, s.Close())
+	checkSound(t, fs)
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// TestEveryFailedSync lets each sync of a piece of work fail once; the store must stop and lose nothing.
+func TestEveryFailedSync(t *testing.T) {
+	for n := range 60 {
+		r := rand.New(rand.NewPCG(4, 4))
+		fs := crashfs.New()
+		w, err := newWorld(fs, func(n int) int { return r.IntN(n) })
+		must(t, err)
+		fs.FailSync(n)
+		for i := 0; i < 60 && !w.down; i++ {
+			must(t, w.step())
+		}
+		if w.down && !errors.Is(w.s.Err(), store.ErrFailed) {
+			t.Fatalf("sync %d: the store goes on", n)
+		}
+		must(t, w.crash(crashfs.LoseAll, r, false))
+		must(t, w.end())
+	}
+}
+
+func TestLocked(t *testing.T) {
+	fs := crashfs.New()
+	s := mustOpen(t, fs, smallOptions(fs))
+	if _, err := store.Open(storeDir, smallOptions(fs)); !errors.Is(err, store.ErrLocked) {
+		t.Errorf("second open: %v", err)
+	}
+	if _, err := store.Check(fs, storeDir); !errors.Is(err, store.ErrLocked) {
+		t.Errorf("check of an open store: %v", err)
+	}
+	must(t, s.Close())
+	must(t, s.Close())
+	if _, err := s.Commit(nil); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("commit after close: %v", err)
+	}
+	must(t, mustOpen(t, fs, smallOptions(fs)).Close())
+}
+
+func TestSweepForgets(t *testing.T) {
+	fs := crashfs.New()
+	s := mustOpen(t, fs, smallOptions(fs))
+	l, err := s.CreateLog(logDir, "0001")
+	must(t, err)
+	const secret = "this packet is erased"
+	mustCommit(t, s, store.Entry{Log: l, Replay: testHash(0), Body: []byte(secret)})
+	erased := s.Pool()
+	for n := range uint64(30) {
+		mustCommit(t, s, store.Entry{Log: l, Replay: testHash(n + 1), Body: testBody(n)})
+	}
+	must(t, s.Done(erased...))
+	if !diskHolds(t, fs, secret) {
+		t.Fatal("the test looks in the wrong place")
+	}
+	must(t, s.Sweep(context.Background()))
+	if diskHolds(t, fs, secret) {
+		t.Error("an erased packet is still on disk after Sweep")
+	}
+	if s.PoolSize() != 30 {
+		t.Errorf("%d packets, want 30", s.PoolSize())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	must(t, s.Done(s.Pool()[0]))
+	if err := s.Sweep(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("sweep with an ended context: %v", err)
+	}
+	must(t, s.Close())
+	checkSound(t, fs)
+}
+
+func diskHolds(t *testing.T, fs store.FS, text string) bool {
+	t.Helper()
+	names, err := fs.ReadDir(storeDir)
+	must(t, err)
+	for _, name := range names {
+		if bytes.Contains(readAll(t, fs, storeDir+"/"+name), []byte(text)) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestLogLife(t *testing.T) {
+	fs := crashfs.New()
+	s := mustOpen(t, fs, smallOptions(fs))
+	if _, err := s.OpenLog("/key1", "0001"); !errors.Is(err, store.ErrNoLog) {
+		t.Errorf("open of a missing log: %v", err)
+	}
+	if _, err := s.CreateLog("/key1", ""); !errors.Is(err, store.ErrInvalid) {
+		t.Errorf("log without a name: %v", err)
+	}
+	one, err := s.CreateLog("/key1", "0001")
+	must(t, err)
+	two, err := s.CreateLog("/key2", "0002")
+	must(t, err)
+	if _, err := s.CreateLog("/key1", "0001"); !errors.Is(err, store.ErrLogExists) {
+		t.Errorf("second creation: %v", err)
+	}
+	if _, err := s.OpenLog("/key1", "0001"); !errors.Is(err, store.ErrLogExists) {
+		t.Errorf("second opening: %v", err)
+	}
+	if _, err := s.OpenLog("/key1", "0002"); !errors.Is(err, store.ErrNoLog) {
+		t.Errorf("opening under another name: %v", err)
+	}
+	if got := mustCommit(t, s, store.Entry{Log: one, Replay: testHash(1)}, store.Entry{Log: two, Replay: testHash(1)}); slices.Contains(got, false) {
+		t.Error("logs are not separate")
+	}
+	must(t, s.CloseLog(two))
+	if _, err := s.Commit([]store.Entry{{Log: two, Replay: testHash(2)}, {Body: []byte("x")}}); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("commit to a closed log: %v", err)
+	}
+	if s.PoolSize() != 0 {
+		t.Error("a failed commit left a packet")
+	}
+	if err := s.CloseLog(two); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("second close: %v", err)
+	}
+	// Once closed, a log is complete and may be opened by another store.
+	other, err := store.Open("/other", smallOptions(fs))
+	must(t, err)
+	two, err = other.OpenLog("/key2", "0002")
+	must(t, err)
+	if !two.Has(testHash(1)) || two.Has(testHash(2)) || two.Name() != "0002" {
+		t.Error("the moved log has other hashes")
+	}
+	if _, err := s.Commit([]store.Entry{{Log: two, Replay: testHash(2)}}); !errors.Is(err, store.ErrInvalid) {
+		t.Errorf("commit to a log of another store: %v", err)
+	}
+	must(t, other.DestroyLog(two))
+	must(t, s.DestroyLog(one))
+	for _, dir := range []string{"/key1", "/key2"} {
+		if _, err := fs.ReadDir(dir); err == nil {
+			t.Errorf("%s still exists", dir)
+		}
+	}
+	// A new log in the same place knows nothing of the old one.
+	one, err = s.CreateLog("/key1", "0001")
+	must(t, err)
+	if one.Has(testHash(1)) {
+		t.Error("a new log knows old hashes")
+	}
+	must(t, other.Close())
+	must(t, s.Close())
+}
+
+// TestLogCrashPoints cuts the power during creation and destruction of a log: it is there, complete, or not.
+func TestLogCrashPoints(t *testing.T) {
+	for n := range 60 {
+		for _, loss := range []crashfs.Loss{crashfs.LoseNothing, crashfs.LoseAll, crashfs.LoseRandom} {
+			fs := crashfs.New()
+			s := mustOpen(t, fs, smallOptions(fs))
+			fs.CutPower(n)
+			created, destroyed := false, false
+			var committed uint64
+			l, err := s.CreateLog(logDir, "0001")
+			if err == nil {
+				created = true
+				for committed < 20 && err == nil {
+					if _, err = s.Commit([]store.Entry{{Log: l, Replay: testHash(committed)}}); err == nil {
+						committed++
+					}
+				}
+			}
+			tried := err == nil
+			if tried {
+				destroyed = s.DestroyLog(l) == nil
+			}
+			fs.CutPower(0)
+			_ = s.Close()
+			fs.Crash(loss, rand.New(rand.NewPCG(uint64(n), 3)))
+			s = mustOpen(t, fs, smallOptions(fs))
+			l, err = s.OpenLog(logDir, "0001")
+			switch {
+			case errors.Is(err, store.ErrNoLog):
+				if created && !tried {
+					t.Fatalf("%d: the log is lost", n)
+				}
+				if l, err = s.CreateLog(logDir, "0001"); err != nil {
+					t.Fatalf("%d: %v", n, err)
+				}
+				mustCommit(t, s, store.Entry{Log: l, Replay: testHash(1)})
+			case err != nil:
+				t.Fatalf("%d: %v", n, err)
+			case destroyed:
+				t.Fatalf("%d: the log is back", n)
+			default:
+				for i := range committed {
+					if !l.Has(testHash(i)) {
+						t.Fatalf("%d: hash %d is lost", n, i)
+					}
+				}
+			}
+			must(t, s.Close())
+			checkSound(t, fs)
+		}
+	}
+}
+
+// TestUnopenedLog keeps the hashes of a log that is opened late, through restarts and reclaiming.
+func TestUnopenedLog(t *testing.T) {
+	fs := crashfs.New()
+	opts := smallOptions(fs)
+	opts.RunEntries = 1000
+	s := mustOpen(t, fs, opts)
+	l, err := s.CreateLog(logDir, "0001")
+	must(t, err)
+	for i := range uint64(50) {
+		mustCommit(t, s, store.Entry{Log: l, Replay: testHash(i)})
+	}
+	crash := func() {
+		t.Helper()
+		fs.CutPower(0)
+		_ = s.Close()
+		fs.Crash(crashfs.LoseAll, nil)
+		s = mustOpen(t, fs, opts)
+	}
+	crash()
+	for i := range uint64(100) {
+		mustCommit(t, s, store.Entry{Body: testBody(i)})
+		must(t, s.Done(s.Pool()...))
+		must(t, s.Tend())
+	}
+	if err := s.Sweep(context.Background()); !errors.Is(err, store.ErrNoLog) {
+		t.Errorf("sweep over hashes of an unopened log: %v", err)
+	}
+	before := s.Usage().Disk
+	crash()
+	l, err = s.OpenLog(logDir, "0001")
+	must(t, err)
+	for i := range uint64(50) {
+		if !l.Has(testHash(i)) {
+			t.Fatalf("hash %d is lost", i)
+		}
+	}
+	must(t, s.Sweep(context.Background()))
+	must(t, s.Tend())
+	if after := s.Usage().Disk; after >= before {
+		t.Errorf("%d bytes after the sweep, %d before", after, before)
+	}
+	must(t, s.Close())
+	checkSound(t, fs)
+
+	// Orphans do not hold segments for ever.
+	s = mustOpen(t, fs, opts)
+	l, err = s.OpenLog(logDir, "0001")
+	must(t, err)
+	for i := range uint64(50) {
+		mustCommit(t, s, store.Entry{Log: l, Replay: testHash(100 + i), Body: testBody(i)})
+	}
+	crash()
+	must(t, s.DropOrphans())
+	must(t, s.Done(s.Pool()...))
+	must(t, s.Sweep(context.Background()))
+	must(t, s.Close())
+}
+
+func TestInvalidArguments(t *testing.T) {
+	fs := crashfs.New()
+	if _, err := store.Open(storeDir, store.Options{FS: fs, SegmentBytes: 1}); !errors.Is(err, store.ErrInvalid) {
+		t.Errorf("tiny segments: %v", err)
+	}
+	s := mustOpen(t, fs, smallOptions(fs))
+	long := string(make([]byte, store.MaxQueueName+1))
+	for name, e := range map[string]store.Entry{
+		"nothing": {}, "long body": {Body: make([]byte, store.MaxBody+1)}, "long queue": {Body: []byte("x"), Queue: long},
+	} {
+		if _, err := s.Commit([]store.Entry{e}); !errors.Is(err, store.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	mustCommit(t, s, store.Entry{Body: make([]byte, store.MaxBody), Queue: long[1:]}, store.Entry{Body: []byte{}})
+	id := s.Pool()[0]
+	if err := s.Move([]store.Assignment{{ID: id, Queue: "a"}, {ID: id, Queue: "b"}}); !errors.Is(err, store.ErrInvalid) {
+		t.Errorf("packet moved twice: %v", err)
+	}
+	if b, err := s.Read(id, nil); err != nil || len(b) != 0 {
+		t.Errorf("empty body: %d bytes, %v", len(b), err)
+	}
+	must(t, s.Close())
+	s = mustOpen(t, fs, smallOptions(fs))
+	if n := len(s.Queue(long[1:], 0)); n != 1 {
+		t.Errorf("%d packets in the queue, want 1", n)
+	}
+	must(t, s.Close())
+	checkSound(t, fs)
+}
+
+func TestManyQueues(t *testing.T) {
+	fs := crashfs.New()
+	opts := smallOptions(fs)
+	opts.SegmentBytes = 1 << 20
+	s := mustOpen(t, fs, opts)
+	for i := range 300 {
+		mustCommit(t, s, store.Entry{Body: testBody(uint64(i)), Queue: fmt.Sprint("hop", i), Queued: uint32(i)})
+	}
+	if n := len(s.Queues()); n != 300 {
+		t.Fatalf("%d queues", n)
+	}
+	for i, q := range s.Queues() {
+		if q.Count != 1 || q.Name != fmt.Sprint("hop", q.Oldest) {
+			t.Errorf("%+v", q)
+		}
+		if i%2 == 0 {
+			must(t, s.DoneSoon(s.Queue(q.Name, 1)[0].ID))
+		}
+	}
+	if n := len(s.Queues()); n != 150 {
+		t.Errorf("%d queues, want 150", n)
+	}
+	must(t, s.Close())
+	if rep := checkSound(t, fs); rep.Queues != 150 {
+		t.Errorf("%d queues, want 150", rep.Queues)
+	}
+}
