@@ -44,6 +44,10 @@ func TestCheck(t *testing.T) {
 		{"pure test", "packet/a_test.go", `import "os"`, ""},
 		{"math/rand", "mix/a.go", `import "math/rand/v2"`, "random choices come from crypto/rand"},
 
+		{"math/rand for tests", "internal/store/crashfs/a.go", `import "math/rand/v2"`, ""},
+		{"what serves tests", "internal/store/a.go", `import "mixminion/internal/store/crashfs"`, "it serves tests"},
+		{"what serves tests, in a test", "internal/store/a_test.go", `import "mixminion/internal/store/crashfs"`, ""},
+
 		{"type of time", "path/a.go", "import \"time\"\nvar x time.Time = time.Unix(0, 0)", ""},
 		{"clock", "path/a.go", "import \"time\"\nvar x = time.Now()", "path/a.go:3: path may not use time.Now"},
 		{"clock as a value", "path/a.go", "import \"time\"\nvar x = time.Now", "may not use time.Now"},

@@ -60,5 +60,9 @@ var clock = map[string]bool{
 // can follow a packet.
 var unguarded = []string{"math/rand"}
 
+// testOnly packages serve tests: only test files import them, and they may
+// make random choices that can be repeated.
+var testOnly = []string{"internal/store/crashfs"}
+
 // exempt packages are tools of development and belong to no room.
 var exempt = []string{"internal/lint"}
