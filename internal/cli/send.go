@@ -48,7 +48,7 @@ func newSend(s *streams, configFile *string) *cobra.Command {
 	f.StringVarP(&o.to, "to", "t", "", "send to `ADDRESS`")
 	f.StringVarP(&o.input, "input", "i", "-", "read the message from `FILE`; - is standard input")
 	f.StringVarP(&o.path, "path", "P", "", "take a path like `SPEC` in place of four random mixes")
-	f.StringVar(&o.subject, "subject", "", "the mail's subject")
+	f.StringVar(&o.subject, "subject", "", "the mail's subject, a line of `TEXT`")
 	f.StringVar(&o.from, "from", "", "a `NAME` that is shown as the sender, marked as anonymous")
 	f.StringVar(&o.inReplyTo, "in-reply-to", "", "the `ID` of the mail that this one answers")
 	f.StringVar(&o.references, "references", "", "the `ID`s of earlier mails")

@@ -1,0 +1,131 @@
+package cli_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"mixminion/internal/cli"
+	"mixminion/internal/testnet"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"mixminion":  func() { os.Exit(cli.Mixminion(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		"mixminiond": func() { os.Exit(cli.Mixminiond(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+	})
+}
+
+// TestScripts runs the programs as users do, in processes of their own.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("MIXMINIONRC", "")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"smtpsink": smtpSink,
+			"waitmail": waitMail,
+			"waitfor":  waitFor,
+			"mixes":    mixes,
+		},
+		RequireExplicitExec: true,
+	})
+}
+
+// sinks finds the mail server of a script.
+var sinks = map[*testscript.TestScript]*testnet.Sink{}
+
+// smtpSink starts a mail server and puts its address into $SMTP.
+func smtpSink(ts *testscript.TestScript, neg bool, args []string) {
+	sink, err := testnet.NewSink(context.Background())
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(sink.Close()) })
+	sinks[ts] = sink
+	ts.Setenv("SMTP", sink.Addr)
+}
+
+// patience bounds every wait of a script.
+const patience = 60 * time.Second
+
+// waitMail waits for a mail and writes its data, with bare newlines, to a file.
+func waitMail(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: waitmail file")
+	}
+	select {
+	case m := <-sinks[ts].Mails:
+		data := strings.ReplaceAll(string(m.Data), "\r\n", "\n")
+		ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(data), 0o600))
+	case <-time.After(patience):
+		ts.Fatalf("no mail came")
+	}
+}
+
+// waitFor waits until a file matches a regular expression.
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: waitfor file regexp")
+	}
+	re, err := regexp.Compile(args[1])
+	ts.Check(err)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(patience)
+	for {
+		if data, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && re.Match(data) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			ts.Fatalf("%s never matched %s", args[0], args[1])
+		}
+	}
+}
+
+// mixes writes a configuration for each mix named: NAME.conf, with a port that is free.
+func mixes(ts *testscript.TestScript, neg bool, args []string) {
+	for _, name := range args {
+		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+		ts.Check(err)
+		port := l.Addr().(*net.TCPAddr).Port
+		ts.Check(l.Close())
+		conf := fmt.Sprintf(`[Host]
+[Server]
+BaseDir: %s
+Mode: relay
+Nickname: %s
+Contact-Email: operator@example.com
+MixAlgorithm: Timed
+MixInterval: 1 second
+LogLevel: INFO
+[Incoming/MMTP]
+Enabled: yes
+IP: 127.0.0.1
+Hostname: 127.0.0.1
+Port: %d
+[Outgoing/MMTP]
+Enabled: yes
+[Delivery/SMTP]
+Enabled: yes
+ReturnAddress: nobody@%s.example
+SMTPServer: %s
+SMTPTLS: off
+[Delivery/Fragmented]
+Enabled: yes
+MaximumSize: 1M
+`, ts.MkAbs(name), name, port, name, ts.Getenv("SMTP"))
+		ts.Check(os.WriteFile(filepath.Join(ts.MkAbs("."), name+".conf"), []byte(conf), 0o600))
+	}
+}
