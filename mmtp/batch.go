@@ -83,16 +83,8 @@ func (b *batch) send(ctx context.Context, item Item) error {
 	if item.Packet == nil {
 		return b.refuse(item, errors.New("item without a packet"))
 	}
-	if !b.client.young(b.link) {
-		if err := b.await(ctx, 0); err != nil {
-			return b.refuse(item, err)
-		}
-	}
-	if len(b.pending) == 0 && !(b.link.alive() && b.client.young(b.link)) {
-		b.abandon()
-		if err := b.open(ctx); err != nil {
-			return b.refuse(item, err)
-		}
+	if err := b.renew(ctx); err != nil {
+		return b.refuse(item, err)
 	}
 	b.pending = append(b.pending, item)
 	if err := b.link.write(item.Packet, item.Junk); err != nil {
@@ -101,6 +93,26 @@ func (b *batch) send(ctx context.Context, item Item) error {
 		}
 	}
 	return b.await(ctx, b.client.cfg.Window-1)
+}
+
+// renew replaces the link if it has become too old, or if the server closed it in good order when nothing was unanswered.
+func (b *batch) renew(ctx context.Context) error {
+	young := b.client.young(b.link)
+	if !young {
+		if err := b.await(ctx, 0); err != nil {
+			return err
+		}
+	}
+	alive := b.link.alive()
+	b.collect() // after alive: what a dead link answered is all there
+	if len(b.pending) > 0 || alive && young {
+		return nil
+	}
+	if !alive && errors.Is(b.link.err, ErrProtocol) {
+		return b.link.err
+	}
+	b.abandon()
+	return b.open(ctx)
 }
 
 // refuse makes fail report err to an item that was taken but not written.

@@ -333,3 +333,33 @@ func TestClientPanic(t *testing.T) {
 		stop()
 	})
 }
+
+// TestClientServerClosesBetweenPackets: a batch goes on over a new link if the server closes when nothing is unanswered.
+func TestClientServerClosesBetweenPackets(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := new(pipeNet)
+		to, stop := n.fake(t, "a", func(conn net.Conn) {
+			if p := readFrame(conn); p != nil {
+				_, _ = io.WriteString(conn, received+sum(p, "RECEIVED"))
+			}
+		})
+		client := n.client(ClientConfig{})
+		var o outcomes
+		err := client.Send(context.Background(), to, func(yield func(Item) bool) {
+			for i := range 3 {
+				if !yield(o.item(fill(byte(i)), false)) {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		})
+		if err != nil || len(o.errs) != 3 || !o.allNil() {
+			t.Errorf("error %v, outcomes %v", err, o.errs)
+		}
+		if d := n.dialed(); d != 3 {
+			t.Errorf("%d connections made", d)
+		}
+		client.Close()
+		stop()
+	})
+}
