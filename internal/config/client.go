@@ -63,7 +63,10 @@ func ParseClient(data []byte, name string) (*Client, error) {
 
 // Sections is the table of all sections and keys of .mixminionrc.
 func (c *Client) Sections() []Section {
-	const noLength = "write a path instead, like *4 for four random mixes"
+	const (
+		noLength = "write a path instead, like *4 for four random mixes"
+		noBlock  = later + ": random paths can use these mixes; name the mixes of your path to avoid them"
+	)
 	return []Section{
 		c.Host.section(),
 		{
@@ -94,19 +97,19 @@ func (c *Client) Sections() []Section {
 			Keys: []Key{
 				{Name: "ForwardPath", To: &c.Security.ForwardPath, Default: "*4",
 					Doc: "The path of messages."},
-				{Name: "ReplyPath", To: &c.Security.ReplyPath, Default: "*4",
+				{Name: "ReplyPath", To: &c.Security.ReplyPath, Default: "*4", Unused: later,
 					Doc: "The path of replies, up to the first mix of the reply block."},
-				{Name: "SURBPath", To: &c.Security.SURBPath, Default: "*4",
+				{Name: "SURBPath", To: &c.Security.SURBPath, Default: "*4", Unused: later,
 					Doc: "The path inside reply blocks."},
-				{Name: "SURBAddress", To: &c.Security.SURBAddress, Example: "you@example.com",
+				{Name: "SURBAddress", To: &c.Security.SURBAddress, Unused: later,
 					Doc: "Your address, to which reply blocks lead."},
-				{Name: "SURBLifetime", To: &c.Security.SURBLifetime, Default: "7 days",
+				{Name: "SURBLifetime", To: &c.Security.SURBLifetime, Default: "7 days", Unused: later,
 					Doc: "How long a reply block can be used."},
-				{Name: "BlockServers", To: &c.Security.BlockServers, Example: "alice, bob",
+				{Name: "BlockServers", To: &c.Security.BlockServers, Unused: noBlock,
 					Doc: "Mixes that random paths never use, by nickname."},
-				{Name: "BlockEntries", To: &c.Security.BlockEntries,
+				{Name: "BlockEntries", To: &c.Security.BlockEntries, Unused: noBlock,
 					Doc: "Mixes that random paths never use first."},
-				{Name: "BlockExits", To: &c.Security.BlockExits,
+				{Name: "BlockExits", To: &c.Security.BlockExits, Unused: noBlock,
 					Doc: "Mixes that random paths never use last."},
 				{Name: "PathLength", To: &c.Security.PathLength, Unused: noLength,
 					Doc: "The length of paths, in old versions."},
