@@ -312,11 +312,10 @@ func (d *dispatcher) deliver(ctx context.Context, queue string, typ packet.Routi
 		return e
 	}
 	now := d.mix.cfg.Clock.Now()
-	waiting := d.mix.store.Queue(queue, 0)
-	if x.Gather {
-		if waiting, e.fatal = d.expire(waiting, x.Retry); e.fatal != nil {
-			return e
-		}
+	waiting, err := d.expire(d.mix.store.Queue(queue, 0), x.Retry)
+	if err != nil {
+		e.fatal = err
+		return e
 	}
 	var due []store.Item
 	byID := map[uint64]store.Item{}
