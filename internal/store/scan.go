@@ -74,8 +74,8 @@ func (s *scanner) frame(off int64) (frameHead, []byte, error) {
 	if err != nil {
 		return h, nil, err
 	}
-	if off+h.size() > s.size {
-		return h, nil, fmt.Errorf("%w: frame cut short", ErrCorrupt)
+	if off+h.size() > s.size || int64(h.durable) > off {
+		return h, nil, fmt.Errorf("%w: frame cut short, or from another place", ErrCorrupt)
 	}
 	b, err = s.bytes(off, frameHeadLen+int(h.table))
 	if err != nil {
