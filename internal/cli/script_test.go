@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mixminion/internal/cli"
+	"mixminion/internal/config"
 	"mixminion/internal/testnet"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -127,5 +128,74 @@ Enabled: yes
 MaximumSize: 1M
 `, ts.MkAbs(name), name, port, name, ts.Getenv("SMTP"))
 		ts.Check(os.WriteFile(filepath.Join(ts.MkAbs("."), name+".conf"), []byte(conf), 0o600))
+	}
+}
+
+// runElsewhere are commands of the documents that no script runs: the first two are run by .ci/run itself, the third builds what the
+// scripts run.
+var runElsewhere = map[string]bool{
+	"go run ./cmd/mixminion demo":                       true,
+	"go test ./...":                                     true,
+	"go build -o bin/ ./cmd/mixminion ./cmd/mixminiond": true,
+}
+
+// TestDocumentedCommands: every command that README and docs show with "$ " in front is run by a script, to the letter.
+func TestDocumentedCommands(t *testing.T) {
+	var scripts strings.Builder
+	files, err := filepath.Glob("testdata/script/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scripts.Write(text)
+	}
+	docs, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, doc := range append(docs, "../../README.md") {
+		text, err := os.ReadFile(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			cmd, ok := strings.CutPrefix(line, "$ ")
+			if !ok {
+				continue
+			}
+			found++
+			cmd = strings.ReplaceAll(strings.TrimSpace(cmd), `"`, "'")
+			if !runElsewhere[cmd] && !strings.Contains(scripts.String(), "exec "+cmd+"\n") && !strings.Contains(scripts.String(), "exec "+cmd+" &") {
+				t.Errorf("%s: no script runs: %s", filepath.Base(doc), cmd)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no commands found")
+	}
+}
+
+// TestREADMEConfiguration: the configuration that the README shows is one.
+func TestREADMEConfiguration(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(text), "```\n[Server]")
+	block, _, ok2 := strings.Cut(rest, "```")
+	if !ok || !ok2 {
+		t.Fatal("no configuration found")
+	}
+	cfg, err := config.ParseServer([]byte("[Server]"+block), "README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := cfg.Warnings(); len(w) > 0 {
+		t.Errorf("warnings: %q", w)
 	}
 }
