@@ -1,10 +1,7 @@
 GO ?= go
 
-# The crash test kills the store and the mix at random instants; CRASH_KILLS
-# says how often.
+# How often make crash kills a mix.
 CRASH_KILLS ?= 200
-CRASH_PACKAGES ?= ./internal/store/... ./mix/...
-CRASH_ARGS ?= -args -kills=$(CRASH_KILLS)
 
 FUZZTIME ?= 30s
 
@@ -24,7 +21,8 @@ bench:
 	$(GO) test -run '^$$' -bench . -benchmem -count=6 ./... | tee bench.out
 
 crash:
-	$(GO) test -count=1 -timeout=1h -run Crash $(CRASH_PACKAGES) $(CRASH_ARGS)
+	$(GO) test -count=1 -timeout=1h -run Crash ./internal/store
+	$(GO) test -count=1 -timeout=1h -run Crash ./mix -kills=$(CRASH_KILLS)
 
 # One target for longer: make fuzz PACKAGE=./packet TARGET=FuzzUnwrap
 fuzz:
