@@ -90,7 +90,7 @@ def chain(r, size, tries, length):
 
 def held(r, size, tries, length):
     phrase, more = alphabet(r, length, 100, 100), alphabet(r, 10, 100, 100)
-    out = bytearray()
+    out = bytearray(b"-")  # what comes first is never found
     while len(out) < size:
         out += b"abc" + phrase + more
         out += b"Zabc" + phrase
