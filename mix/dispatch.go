@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,7 +41,19 @@ type dispatcher struct {
 	ended  chan ended
 
 	state map[string]*queueState
+	// works holds the next hops that have taken a packet since the start. Half of the links are kept for them: whoever floods the mix with
+	// packets for hops that do not exist must not hold up those that do.
+	works   map[string]bool
+	linking int // attempts at next hops that are running
+	guesses int // those of them at hops that have not worked yet
+	warned  time.Time
 }
+
+// maxWorking bounds works; a network has far fewer mixes.
+const maxWorking = 10000
+
+// warnEvery bounds how often an operator is told of a failing hop, which anybody can cause.
+const warnEvery = 10 * time.Minute
 
 // queueState is what the dispatcher knows of a queue beside its contents. It is not stored: after a restart every next hop is tried at
 // once.
@@ -53,10 +66,11 @@ type queueState struct {
 
 // ended tells the dispatcher that an attempt at a queue is over.
 type ended struct {
-	queue string
-	due   time.Time // when an exit's next message is due; zero: now, if something waits
-	err   error     // why a next hop failed
-	fatal error
+	queue  string
+	due    time.Time // when an exit's next message is due; zero: now, if something waits
+	err    error     // why a next hop failed
+	worked bool      // the next hop has taken a packet
+	fatal  error
 }
 
 func newDispatcher(m *Mix) *dispatcher {
@@ -68,6 +82,7 @@ func newDispatcher(m *Mix) *dispatcher {
 		wake:  make(chan struct{}, 1),
 		ended: make(chan ended),
 		state: map[string]*queueState{},
+		works: map[string]bool{},
 	}
 }
 
@@ -82,6 +97,8 @@ func (d *dispatcher) wakeUp() {
 // run empties queues as they fall due, until ctx is done. The error is fatal for the mix.
 func (d *dispatcher) run(ctx context.Context) error {
 	defer d.client.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	d.wakeUp() // what a previous run left
 	running := 0
 	var failure error
@@ -111,6 +128,7 @@ func (d *dispatcher) run(ctx context.Context) error {
 			d.finish(e)
 			if e.fatal != nil && failure == nil {
 				failure = e.fatal
+				cancel()
 			}
 		}
 	}
@@ -121,7 +139,10 @@ func (d *dispatcher) run(ctx context.Context) error {
 func (d *dispatcher) start(ctx context.Context) (started int, next time.Duration) {
 	now := d.mix.cfg.Clock.Now()
 	present := map[string]bool{}
-	for _, q := range d.mix.store.Queues() {
+	queues := d.mix.store.Queues()
+	// The longest first: made-up hops have few packets each.
+	slices.SortFunc(queues, func(a, b store.QueueStat) int { return b.Count - a.Count })
+	for _, q := range queues {
 		present[q.Name] = true
 		s := d.state[q.Name]
 		if s == nil {
@@ -139,6 +160,9 @@ func (d *dispatcher) start(ctx context.Context) (started int, next time.Duration
 			}
 			continue
 		}
+		if !d.takeLink(q.Name) {
+			continue // the end of another attempt brings us back here
+		}
 		s.running = true
 		started++
 		go func() { d.ended <- d.empty(ctx, q.Name) }() // run waits for every one
@@ -151,6 +175,37 @@ func (d *dispatcher) start(ctx context.Context) (started int, next time.Duration
 	return started, next
 }
 
+// takeLink counts an attempt at a next hop; false if there are enough. Attempts at exits are not counted: there are few of them.
+func (d *dispatcher) takeLink(queue string) bool {
+	if queue[0] != hopQueuePrefix {
+		return true
+	}
+	most := d.mix.cfg.MaxOutgoing
+	guess := !d.works[queue]
+	if d.linking >= most || guess && d.guesses >= max(1, most/2) {
+		return false
+	}
+	d.linking++
+	if guess {
+		d.guesses++
+	}
+	return true
+}
+
+// returnLink undoes takeLink.
+func (d *dispatcher) returnLink(e ended) {
+	if e.queue[0] != hopQueuePrefix {
+		return
+	}
+	d.linking--
+	if !d.works[e.queue] {
+		d.guesses--
+	}
+	if e.worked && len(d.works) < maxWorking {
+		d.works[e.queue] = true
+	}
+}
+
 // gathers reports whether the queue belongs to an exit that must see all its messages at once.
 func (d *dispatcher) gathers(queue string) bool {
 	_, typ, isExit, err := parseQueue(queue)
@@ -160,6 +215,7 @@ func (d *dispatcher) gathers(queue string) bool {
 
 // finish notes the end of an attempt and decides when the next one is due.
 func (d *dispatcher) finish(e ended) {
+	d.returnLink(e)
 	s := d.state[e.queue]
 	s.running = false
 	s.due = e.due
@@ -170,7 +226,10 @@ func (d *dispatcher) finish(e ended) {
 	now := d.mix.cfg.Clock.Now()
 	if s.first.IsZero() {
 		s.first = now
-		d.mix.cfg.Logger.Warn("cannot pass packets on to a server; will try again on its retry schedule", "error", e.err)
+		if d.warned.IsZero() || now.Sub(d.warned) >= warnEvery {
+			d.warned = now
+			d.mix.cfg.Logger.Warn("cannot pass packets on to a server; will try again on its retry schedule", "error", e.err)
+		}
 	}
 	retry := d.mix.cfg.OutgoingRetry
 	var ok bool
@@ -253,6 +312,7 @@ func (d *dispatcher) relay(ctx context.Context, queue string, next packet.Hop) e
 					refused = err
 					return
 				}
+				e.worked = true
 				d.mix.counts.relayed.Add(1)
 				if done = append(done, it.ID); len(done) >= eraseTogether {
 					flush()
