@@ -12,7 +12,9 @@ import (
 // memFile is a file in memory, for parsers.
 type memFile struct{ b []byte }
 
-func (m *memFile) ReadAt(b []byte, off int64) (int, error) { return bytes.NewReader(m.b).ReadAt(b, off) }
+func (m *memFile) ReadAt(b []byte, off int64) (int, error) {
+	return bytes.NewReader(m.b).ReadAt(b, off)
+}
 func (m *memFile) WriteAt(b []byte, off int64) (int, error) {
 	if end := off + int64(len(b)); end > int64(len(m.b)) {
 		m.b = append(m.b, make([]byte, end-int64(len(m.b)))...)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"mixminion/internal/store"
+	"mixminion/internal/store/crashfs"
 )
 
 func readAll(t *testing.T, fs store.FS, name string) []byte {
@@ -32,4 +33,33 @@ func writeAll(t *testing.T, fs store.FS, name string, b []byte) {
 	must(t, err)
 	must(t, f.Sync())
 	must(t, f.Close())
+}
+
+// files is the content of the two directories of a store and its replay log.
+type files map[string][]byte
+
+func takeFiles(t *testing.T, fs store.FS) files {
+	t.Helper()
+	all := files{}
+	for _, dir := range []string{storeDir, logDir} {
+		names, err := fs.ReadDir(dir)
+		must(t, err)
+		for _, name := range names {
+			all[dir+"/"+name] = readAll(t, fs, dir+"/"+name)
+		}
+	}
+	return all
+}
+
+// disk returns a disk with these files.
+func (all files) disk(t *testing.T) *crashfs.FS {
+	t.Helper()
+	fs := crashfs.New()
+	for _, dir := range []string{storeDir, logDir} {
+		must(t, fs.Mkdir(dir))
+	}
+	for name, b := range all {
+		writeAll(t, fs, name, b)
+	}
+	return fs
 }

@@ -152,7 +152,7 @@ func TestReplayLogManyEntries(t *testing.T) {
 	dir := t.TempDir()
 	s := openTest(t, filepath.Join(dir, "store"), Options{RunEntries: 500, SegmentBytes: 1 << 16})
 	l := createLog(t, s, filepath.Join(dir, "replay"))
-	const n, batch = 60_000, 100
+	const n, batch = 30_000, 100
 	for i := uint64(0); i < n; i += batch {
 		var entries []Entry
 		for j := i; j < i+batch; j++ {
