@@ -89,44 +89,6 @@ func checkUniform(t *testing.T, what string, counts map[string]int, cases int) {
 	}
 }
 
-func TestUniform(t *testing.T) {
-	for _, n := range []int{1, 2, 3, 7, 10, 100} {
-		rnd, counts := seeded(uint64(n)), make([]int, n)
-		for range 1000 * n {
-			v, err := uniform(rnd, n)
-			if err != nil {
-				t.Fatal(err)
-			}
-			counts[v]++
-		}
-		if n > 1 {
-			if p := chiSquare(counts); p < leastProbability {
-				t.Errorf("%d cases: p = %g", n, p)
-			}
-		}
-	}
-}
-
-// A number with many values just above the last multiple of n must be drawn again, not taken.
-func TestUniformThrowsAway(t *testing.T) {
-	rnd := &script{words: []uint64{math.MaxUint64, math.MaxUint64 - 1, 17}}
-	if v, err := uniform(rnd, 10); err != nil || v != 7 || len(rnd.words) != 0 {
-		t.Errorf("got %d, %v, %d words left", v, err, len(rnd.words))
-	}
-}
-
-func TestShuffle(t *testing.T) {
-	rnd, counts := seeded(1), map[string]int{}
-	for range 24000 {
-		s := []byte("abcd")
-		if err := shuffle(rnd, s); err != nil {
-			t.Fatal(err)
-		}
-		counts[string(s)]++
-	}
-	checkUniform(t, "orders", counts, 24)
-}
-
 // The normal distribution, cut into ten equally likely pieces.
 func TestNormal(t *testing.T) {
 	limits := []float64{-1.2815516, -0.8416212, -0.5244005, -0.2533471, 0, 0.2533471, 0.5244005, 0.8416212, 1.2815516}

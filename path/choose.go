@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"mixminion/internal/uniform"
 	"mixminion/packet"
 )
 
@@ -216,7 +217,7 @@ func (c *chooser) fill(path []*server) (bool, error) {
 		if len(pool) == 0 {
 			return false, nil
 		}
-		j, err := uniform(c.rnd, len(pool))
+		j, err := uniform.Int(c.rnd, len(pool))
 		if err != nil {
 			return false, err
 		}

@@ -1,5 +1,7 @@
 package path
 
+import "mixminion/internal/uniform"
+
 // search finds a choice under the given rules if there is one, trying servers in random order, those that are not yet on the path first.
 // It is the last resort for specifications that leave little room; its choices are not equally likely.
 func (c *chooser) search(r rules) ([]*server, error) {
@@ -73,10 +75,10 @@ func (c *chooser) searchOrder(i int, path []*server, r rules) ([]*server, error)
 			used = append(used, srv)
 		}
 	}
-	if err := shuffle(c.rnd, unused); err != nil {
+	if err := uniform.ShuffleSlice(c.rnd, unused); err != nil {
 		return nil, err
 	}
-	if err := shuffle(c.rnd, used); err != nil {
+	if err := uniform.ShuffleSlice(c.rnd, used); err != nil {
 		return nil, err
 	}
 	return append(unused, used...), nil

@@ -6,10 +6,6 @@
 // function or on second preimages, except descriptor digests, which directories protect separately.
 package crypt
 
-import (
-	"crypto/sha1"
-)
-
 // Sizes in bytes (minion-spec 3.1.2).
 const (
 	HashLen       = 20  // HASH_LEN: SHA-1 digests
@@ -66,9 +62,11 @@ func SubSPRPKey(master []byte, label Label) SPRPKey {
 
 // Hash returns SHA-1 of the concatenation of parts.
 func Hash(parts ...[]byte) Digest {
-	h := sha1.New()
+	h := hashPool.Get().(*digester)
+	defer hashPool.Put(h)
+	h.Reset()
 	for _, p := range parts {
 		h.Write(p)
 	}
-	return Digest(h.Sum(nil))
+	return Digest(h.Sum(h.out[:0]))
 }

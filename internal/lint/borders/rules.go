@@ -38,7 +38,7 @@ var only = map[string][]string{
 // pure rooms have no input, output or clock: what they return depends on
 // their arguments alone. They import no rooms but pure ones.
 var pure = []string{
-	"packet", "message", "directory", "path",
+	"packet", "message", "directory", "path", "delivery/mail",
 	"internal/crypt", "internal/armor", "internal/zlib", "internal/uniform",
 }
 
