@@ -1,0 +1,568 @@
+package mix_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"mixminion/directory"
+	"mixminion/internal/clock"
+	"mixminion/internal/crypt"
+	"mixminion/internal/store"
+	"mixminion/mix"
+	"mixminion/mmtp"
+	"mixminion/packet"
+)
+
+// start is when the tests begin. It lies on a boundary of the mix interval, but not on a midnight.
+var start = time.Date(2031, 3, 5, 9, 0, 0, 0, time.UTC)
+
+// patience bounds how long a test waits for something that must happen.
+const patience = 2 * time.Minute
+
+// eventually waits until ok.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	step := time.NewTicker(2 * time.Millisecond)
+	defer step.Stop()
+	end := time.After(patience)
+	for !ok() {
+		select {
+		case <-step.C:
+		case <-end:
+			t.Fatalf("it does not happen: %s", what)
+		}
+	}
+}
+
+// testClock is moved by hand. It remembers which timers were set since it was last moved, so that a test can wait until everybody waits.
+type testClock struct {
+	*clock.Manual
+	mu    sync.Mutex
+	timer map[time.Duration]int
+}
+
+func newTestClock(now time.Time) *testClock {
+	return &testClock{Manual: clock.NewManual(now), timer: map[time.Duration]int{}}
+}
+
+// After implements clock.Clock.
+func (c *testClock) After(d time.Duration) <-chan time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.timer[d]++
+	return c.Manual.After(d)
+}
+
+// Advance moves the clock and forgets the timers that were set before.
+func (c *testClock) Advance(d time.Duration) {
+	c.mu.Lock()
+	clear(c.timer)
+	c.mu.Unlock()
+	c.Manual.Advance(d)
+}
+
+// await waits until timers of these lengths were set since the clock was last moved.
+func (c *testClock) await(t *testing.T, timers ...time.Duration) {
+	t.Helper()
+	for _, d := range timers {
+		eventually(t, fmt.Sprintf("a timer of %v", d), func() bool {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.timer[d] > 0
+		})
+	}
+}
+
+// testKey returns the n-th key of the test: keys take long to make, and tests may share those that do not matter to them.
+func testKey(t testing.TB, n int) *rsa.PrivateKey {
+	t.Helper()
+	testKeys.Lock()
+	defer testKeys.Unlock()
+	for len(testKeys.keys) <= n {
+		key, err := crypt.GenerateKey(2048)
+		if err != nil {
+			t.Fatal(err)
+		}
+		testKeys.keys = append(testKeys.keys, key)
+	}
+	return testKeys.keys[n]
+}
+
+var testKeys struct {
+	sync.Mutex
+	keys []*rsa.PrivateKey
+}
+
+// keyDir is the key directory of a mix after its first start at start, made once and copied for each test.
+var keyDir = sync.OnceValues(func() (files map[string][]byte, err error) {
+	dir, err := os.MkdirTemp("", "mix-keys")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	cfg := testConfig(dir, l)
+	cfg.Clock = newTestClock(start)
+	m, err := mix.Open(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Close(); err != nil {
+		return nil, err
+	}
+	files = map[string][]byte{}
+	return files, filepath.WalkDir(cfg.KeyDir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(cfg.KeyDir, path)
+		if err == nil {
+			files[name], err = os.ReadFile(path)
+		}
+		return err
+	})
+})
+
+// copyKeys gives a mix the keys of keyDir.
+func copyKeys(t testing.TB, to string) {
+	t.Helper()
+	files, err := keyDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range files {
+		path := filepath.Join(to, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// logBuffer takes what a mix logs.
+type logBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write implements io.Writer.
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) count(s string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Count(b.text.String(), s)
+}
+
+// A rig is one mix under test. Its interval is testInterval, without jitter, and its clock a testClock.
+type rig struct {
+	t    *testing.T
+	cfg  mix.Config
+	clk  *testClock
+	log  *logBuffer
+	mix  *mix.Mix
+	node packet.Node
+
+	listener net.Listener
+	client   *mmtp.Client
+	cancel   context.CancelFunc // nil: not running
+	done     chan error
+}
+
+const testInterval = 5 * time.Minute
+
+// newRig prepares a mix that has keys already. change may alter its configuration.
+func newRig(t *testing.T, change func(*mix.Config)) *rig {
+	t.Helper()
+	r := newEmptyRig(t, change)
+	copyKeys(t, r.cfg.KeyDir)
+	return r
+}
+
+// newEmptyRig prepares a mix before its first start.
+func newEmptyRig(t *testing.T, change func(*mix.Config)) *rig {
+	t.Helper()
+	r := &rig{t: t, clk: newTestClock(start), log: new(logBuffer)}
+	r.listen()
+	r.cfg = testConfig(t.TempDir(), r.listener)
+	r.cfg.Interval = testInterval
+	r.cfg.Clock = r.clk
+	r.cfg.Logger = slog.New(slog.NewTextHandler(r.log, nil))
+	if change != nil {
+		change(&r.cfg)
+	}
+	t.Cleanup(func() {
+		if r.mix != nil {
+			r.close()
+		}
+		_ = r.listener.Close() // closed already if the mix ran
+	})
+	return r
+}
+
+func (r *rig) listen() {
+	r.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.listener = l
+	r.cfg.Port = uint16(l.Addr().(*net.TCPAddr).Port)
+}
+
+// open opens the mix.
+func (r *rig) open() *rig {
+	r.t.Helper()
+	if err := r.tryOpen(); err != nil {
+		r.t.Fatal(err)
+	}
+	return r
+}
+
+func (r *rig) tryOpen() error {
+	m, err := mix.Open(r.cfg)
+	if err != nil {
+		return err
+	}
+	r.mix = m
+	descs := m.Descriptors()
+	if len(descs) == 0 {
+		r.t.Fatal("no descriptor")
+	}
+	r.node = descs[0].Node()
+	return nil
+}
+
+// run opens the mix if need be and lets it run. It returns when the mix waits for the time to pass.
+func (r *rig) run() *rig {
+	r.t.Helper()
+	if r.mix == nil {
+		r.open()
+	}
+	if r.listener == nil {
+		r.listen()
+		r.node.Port = r.cfg.Port
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel, r.done = cancel, make(chan error, 1)
+	m, l, done := r.mix, r.listener, r.done
+	go func() { done <- m.Run(ctx, l) }() // stop waits for it
+	r.clk.await(r.t, r.cfg.Interval)
+	return r
+}
+
+// stop ends Run and returns its error.
+func (r *rig) stop() error {
+	if r.client != nil {
+		r.client.Close()
+		r.client = nil
+	}
+	if r.cancel == nil {
+		return nil
+	}
+	r.cancel()
+	r.cancel, r.listener = nil, nil
+	err := <-r.done
+	return err
+}
+
+// close stops and closes the mix.
+func (r *rig) close() {
+	r.t.Helper()
+	if err := errors.Join(r.stop(), r.mix.Close()); err != nil {
+		r.t.Errorf("close the mix: %v", err)
+	}
+	r.mix = nil
+	if r.listener == nil {
+		r.listen()
+	}
+}
+
+// reopen closes the mix and opens it again.
+func (r *rig) reopen() *rig {
+	r.t.Helper()
+	r.close()
+	return r.open()
+}
+
+// mixOnce lets one mix interval pass and waits until the mix has mixed.
+func (r *rig) mixOnce() {
+	r.t.Helper()
+	r.clk.Advance(r.cfg.Interval)
+	r.clk.await(r.t, r.cfg.Interval)
+}
+
+// mustSend sends packets and demands that all are acknowledged.
+func (r *rig) mustSend(packets ...*packet.Packet) {
+	r.t.Helper()
+	for i, err := range r.send(items(packets...)) {
+		if err != nil {
+			r.t.Fatalf("packet %d: %v", i, err)
+		}
+	}
+}
+
+func items(packets ...*packet.Packet) (out []mmtp.Item) {
+	for _, p := range packets {
+		out = append(out, mmtp.Item{Packet: p})
+	}
+	return out
+}
+
+// errNoAnswer stands for items that got no answer.
+var errNoAnswer = errors.New("no answer")
+
+// send sends items to the mix and returns what became of each.
+func (r *rig) send(items []mmtp.Item) []error {
+	r.t.Helper()
+	if r.client == nil {
+		r.client = mmtp.NewClient(mmtp.ClientConfig{Now: r.clk.Now, AnswerTimeout: patience})
+	}
+	answers := make([]error, len(items))
+	for i := range answers {
+		answers[i] = errNoAnswer
+	}
+	err := r.client.Send(context.Background(), r.node.Hop, func(yield func(mmtp.Item) bool) {
+		for i, it := range items {
+			it.Done = func(err error) { answers[i] = err }
+			if !yield(it) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		r.t.Logf("send: %v", err)
+	}
+	return answers
+}
+
+// randomPayload returns a payload and its digest, by which tests know it again.
+func randomPayload() (*packet.Payload, crypt.Digest) {
+	p := new(packet.Payload)
+	rand.Read(p[:])
+	return p, crypt.Hash(p[:])
+}
+
+// packetVia builds a packet over the nodes, with the swap after the first leg.
+func packetVia(t *testing.T, leg1, leg2 []packet.Node, exit packet.RoutingType) (*packet.Packet, crypt.Digest) {
+	t.Helper()
+	payload, digest := randomPayload()
+	x := packet.Exit{Type: exit}
+	if exit.HasTag() {
+		x.Tag, x.Info = new(packet.Tag), []byte("somebody")
+	}
+	p, err := packet.BuildForward(rand.Reader, leg1, leg2, x, payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, digest
+}
+
+// relayed builds a packet that the mix passes on to next, where it ends.
+func (r *rig) relayed(next packet.Node) (*packet.Packet, crypt.Digest) {
+	r.t.Helper()
+	return packetVia(r.t, []packet.Node{r.node}, []packet.Node{next}, testExitType)
+}
+
+// exiting builds a packet that leaves the network at the mix, as t. Both its headers are for the mix: it is its own next hop.
+func (r *rig) exiting(t packet.RoutingType) (*packet.Packet, crypt.Digest) {
+	r.t.Helper()
+	return packetVia(r.t, []packet.Node{r.node}, []packet.Node{r.node}, t)
+}
+
+// testExitType is the type that the exits of these tests have. It has no tag.
+const testExitType = packet.TypeFragment
+
+// stored opens the store of a closed mix and returns the sizes of its pool and queues.
+func (r *rig) stored() (pool int, queues []store.QueueStat) {
+	r.t.Helper()
+	r.inspect(func(s *store.Store) {
+		pool, queues = s.PoolSize(), s.Queues()
+	})
+	return pool, queues
+}
+
+// inspect opens the store of a closed mix.
+func (r *rig) inspect(look func(*store.Store)) {
+	r.t.Helper()
+	s, err := store.Open(r.cfg.QueueDir, store.Options{Manual: true})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	look(s)
+	if err := s.Close(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// hopMode is how a fakeHop treats its visitors.
+type hopMode int32
+
+const (
+	hopGood    hopMode = iota
+	hopDown            // hangs up at once
+	hopRejects         // answers REJECTED
+)
+
+// A fakeHop plays a next hop and remembers what arrives.
+type fakeHop struct {
+	packet.Node
+	mode     atomic.Int32
+	visits   atomic.Int32 // connections
+	rejected atomic.Int32
+
+	t    *testing.T
+	open *packet.Unwrapper
+
+	mu      sync.Mutex
+	arrived map[crypt.Digest]int
+}
+
+// newFakeHop starts a next hop; n tells hops with different keys apart.
+func newFakeHop(t *testing.T, clk *testClock, n int) *fakeHop {
+	t.Helper()
+	identity, key := testKey(t, 2*n), testKey(t, 2*n+1)
+	dec, err := crypt.StdProvider{}.Decrypter(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &fakeHop{t: t, arrived: map[crypt.Digest]int{}}
+	if h.open, err = packet.NewUnwrapper(dec); err != nil {
+		t.Fatal(err)
+	}
+	links, err := mmtp.NewLinkIdentity(identity, "next", clk.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := mmtp.NewServer(mmtp.ServerConfig{Certificate: links.Certificate, Handler: h})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Node = packet.Node{PacketKey: &key.PublicKey, Hop: packet.Hop{
+		Host: "127.0.0.1", Port: uint16(l.Addr().(*net.TCPAddr).Port), KeyID: crypt.NewKeyID(&identity.PublicKey),
+	}}
+	ctx, cancel := context.WithCancel(context.Background())
+	var served sync.WaitGroup
+	served.Go(func() {
+		if err := server.Serve(ctx, &moodyListener{l, h}); err != nil {
+			t.Errorf("next hop: %v", err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		served.Wait()
+	})
+	return h
+}
+
+func (h *fakeHop) set(m hopMode) { h.mode.Store(int32(m)) }
+
+// moodyListener counts connections and hangs up while its hop is down.
+type moodyListener struct {
+	net.Listener
+	hop *fakeHop
+}
+
+// Accept implements net.Listener.
+func (l *moodyListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		l.hop.visits.Add(1)
+		if hopMode(l.hop.mode.Load()) != hopDown {
+			return c, nil
+		}
+		if err := c.Close(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Room implements mmtp.Handler.
+func (h *fakeHop) Room() bool { return true }
+
+// Handle implements mmtp.Handler.
+func (h *fakeHop) Handle(kind mmtp.Kind, p *packet.Packet, ack func(bool)) {
+	if hopMode(h.mode.Load()) == hopRejects {
+		h.rejected.Add(1)
+		ack(false)
+		return
+	}
+	if kind == mmtp.KindPacket {
+		if res, err := h.open.Unwrap(p); err != nil || res.Action != packet.Deliver {
+			h.t.Errorf("the next hop got a broken packet: %v", err)
+		}
+		h.mu.Lock()
+		h.arrived[crypt.Hash(p[2*packet.HeaderLen:])]++
+		h.mu.Unlock()
+	}
+	ack(true)
+}
+
+// times is how often a packet arrived.
+func (h *fakeHop) times(d crypt.Digest) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.arrived[d]
+}
+
+// total is how many packets arrived.
+func (h *fakeHop) total() (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range h.arrived {
+		n += c
+	}
+	return n
+}
+
+// descriptors reads the descriptors that a key directory holds, by the name of the key set.
+func descriptors(t *testing.T, dir string) map[string]*directory.Descriptor {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(dir, "key_*", "ServerDesc"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]*directory.Descriptor{}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := directory.ParseDescriptor(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[filepath.Base(filepath.Dir(path))] = d
+	}
+	return out
+}

@@ -1,0 +1,545 @@
+package mix_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"mixminion/directory"
+	"mixminion/internal/crypt"
+	"mixminion/mix"
+	"mixminion/packet"
+)
+
+func (r *rig) keyPath(names ...string) string {
+	return filepath.Join(append([]string{r.cfg.KeyDir}, names...)...)
+}
+
+func exists(t *testing.T, path string) bool {
+	t.Helper()
+	_, err := os.Lstat(path)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+func mustWrite(t *testing.T, path string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustRead(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// keySets lists the key sets on disk.
+func (r *rig) keySets() []string {
+	r.t.Helper()
+	paths, err := filepath.Glob(r.keyPath("key_*"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for i := range paths {
+		paths[i] = filepath.Base(paths[i])
+	}
+	return paths
+}
+
+func TestFirstStart(t *testing.T) {
+	r := newEmptyRig(t, nil).open()
+	if !r.mix.Fresh() {
+		t.Error("the first start is not called fresh")
+	}
+	identity := mustRead(t, r.keyPath("identity.key"))
+	key := mustRead(t, r.keyPath("key_0001", "mix.key"))
+	for name, data := range map[string][]byte{"identity": identity, "packet key": key} {
+		if block, rest := pem.Decode(data); block == nil || block.Type != "PRIVATE KEY" || len(rest) > 0 {
+			t.Errorf("the %s is not one PEM block", name)
+		}
+	}
+	modes := map[string]fs.FileMode{
+		".": 0o700, "identity.key": 0o600, mix.CurrentDescriptorFile: 0o644,
+		"key_0001": 0o700, "key_0001/mix.key": 0o600, "key_0001/ServerDesc": 0o644, "key_0001/replay": 0o700,
+	}
+	err := filepath.WalkDir(r.cfg.KeyDir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(r.cfg.KeyDir, path)
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		want, known := modes[name]
+		switch {
+		case known && info.Mode().Perm() != want:
+			t.Errorf("%s has mode %v, want %v", name, info.Mode().Perm(), want)
+		case !known && !strings.HasPrefix(name, "key_0001/replay/"):
+			t.Errorf("unexpected file %s", name)
+		case !known && info.Mode().Perm()&0o077 != 0:
+			t.Errorf("%s has mode %v", name, info.Mode().Perm())
+		}
+		delete(modes, name)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range modes {
+		t.Errorf("%s is missing", name)
+	}
+	for _, dir := range []string{r.cfg.QueueDir} {
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v, %v", dir, info.Mode(), err)
+		}
+	}
+	descs := r.mix.Descriptors()
+	if len(descs) != 1 {
+		t.Fatalf("%d descriptors", len(descs))
+	}
+	d, midnight := descs[0], start.Truncate(day)
+	if !d.ValidAfter.Equal(midnight) || !d.ValidUntil.Equal(midnight.Add(30*day)) || !d.Published.Equal(start) {
+		t.Errorf("valid from %v to %v, published %v", d.ValidAfter, d.ValidUntil, d.Published)
+	}
+	if d.KeyID() != r.mix.KeyID() || d.Identity.N.BitLen() != 2048 || d.PacketKey.N.BitLen() != 2048 {
+		t.Error("the descriptor has other keys than the mix")
+	}
+	if got := mustRead(t, r.keyPath(mix.CurrentDescriptorFile)); !bytes.Equal(got, d.Text()) {
+		t.Error("current-desc does not hold the descriptor")
+	}
+
+	id := r.mix.KeyID()
+	r.reopen()
+	if r.mix.Fresh() {
+		t.Error("the second start is called fresh")
+	}
+	if r.mix.KeyID() != id || !bytes.Equal(mustRead(t, r.keyPath("identity.key")), identity) {
+		t.Error("the identity key changed")
+	}
+	if !bytes.Equal(mustRead(t, r.keyPath("key_0001", "mix.key")), key) || len(r.keySets()) != 1 {
+		t.Error("the packet key changed")
+	}
+	if !bytes.Equal(r.mix.Descriptors()[0].Text(), d.Text()) {
+		t.Error("the descriptor changed")
+	}
+}
+
+// checkKeys demands what must hold of the key sets on disk at any time after a start or a maintenance.
+func (r *rig) checkKeys(when string) {
+	r.t.Helper()
+	now := r.clk.Now()
+	var all []*directory.Descriptor
+	inUse := 0
+	for name, d := range descriptors(r.t, r.cfg.KeyDir) {
+		all = append(all, d)
+		if over := d.ValidUntil.Add(r.cfg.KeyOverlap); now.After(over) {
+			r.t.Errorf("%s: %s is still there, %v after its end", when, name, now.Sub(over))
+		} else if !now.Before(d.ValidAfter) {
+			inUse++
+		}
+		if !exists(r.t, r.keyPath(name, "mix.key")) || !exists(r.t, r.keyPath(name, "replay")) {
+			r.t.Errorf("%s: %s is not whole", when, name)
+		}
+		if d.ValidUntil.Sub(d.ValidAfter) != r.cfg.KeyLifetime {
+			r.t.Errorf("%s: %s lives from %v to %v", when, name, d.ValidAfter, d.ValidUntil)
+		}
+	}
+	slices.SortFunc(all, func(a, b *directory.Descriptor) int { return a.ValidAfter.Compare(b.ValidAfter) })
+	for i := 1; i < len(all); i++ {
+		if !all[i].ValidAfter.Equal(all[i-1].ValidUntil) {
+			r.t.Errorf("%s: a key ends at %v, the next one begins at %v", when, all[i-1].ValidUntil, all[i].ValidAfter)
+		}
+	}
+	if inUse < 1 || inUse > 2 {
+		r.t.Errorf("%s: %d keys are in use", when, inUse)
+	}
+	if end := all[len(all)-1].ValidUntil; !end.After(now.Add(14 * day)) {
+		r.t.Errorf("%s: the last key announced ends at %v", when, end)
+	}
+	published := r.mix.Descriptors()
+	var text []byte
+	for _, d := range published {
+		if !now.Before(d.ValidUntil) {
+			r.t.Errorf("%s: a descriptor is published that ended at %v", when, d.ValidUntil)
+		}
+		text = append(text, d.Text()...)
+	}
+	if !published[0].LiveAt(now) {
+		r.t.Errorf("%s: the first descriptor is not valid now", when)
+	}
+	if !bytes.Equal(mustRead(r.t, r.keyPath(mix.CurrentDescriptorFile)), text) {
+		r.t.Errorf("%s: current-desc holds something else", when)
+	}
+}
+
+func TestRotationByReopening(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil).open()
+	for d := range 100 {
+		r.clk.Advance(day)
+		r.reopen()
+		r.checkKeys(start.Add(time.Duration(d+1) * day).Format(time.DateOnly))
+	}
+	if got := r.keySets(); slices.Contains(got, "key_0001") || slices.Contains(got, "key_0002") || !slices.Contains(got, "key_0004") {
+		t.Errorf("after 100 days there are %v", got)
+	}
+}
+
+// A mix that runs on looks after its keys every hour.
+func TestRotationWhileRunning(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(c *mix.Config) {
+		c.KeyLifetime, c.KeyOverlap = 10*day, day
+		c.Interval = 1000 * day // nothing but the keys matters here
+		c.Exits = []mix.ExitConfig{{Type: testExitType, Exit: new(fakeExit)}}
+	})
+	if err := os.RemoveAll(r.keyPath("key_0001")); err != nil { // its lifetime is another one
+		t.Fatal(err)
+	}
+	r.run()
+	id := r.mix.KeyID()
+	nodes := map[string]packet.Node{} // by the name of the key set
+	r.clk.await(t, time.Hour)
+	const days = 24
+	for h := 1; h <= days*24; h++ {
+		r.clk.Advance(time.Hour)
+		r.clk.await(t, time.Hour)
+		if h%8 != 7 {
+			continue
+		}
+		r.checkKeys(r.clk.Now().Format(time.DateTime))
+		for name, d := range descriptors(t, r.cfg.KeyDir) {
+			nodes[name] = d.Node()
+		}
+	}
+	for name, node := range nodes {
+		p, _ := packetVia(t, []packet.Node{node}, []packet.Node{node}, testExitType)
+		if errs := r.send(items(p)); errs[0] != nil { // whatever the key: acknowledgements tell nothing
+			t.Errorf("packet to %s: %v", name, errs[0])
+		}
+	}
+	if r.mix.KeyID() != id {
+		t.Error("the identity changed")
+	}
+	if got := r.keySets(); len(got) > 3 || slices.Contains(got, "key_0001") || slices.Contains(got, "key_0002") {
+		t.Errorf("after %d days there are %v", days, got)
+	}
+	if n := r.log.count("level=ERROR"); n > 0 {
+		t.Errorf("%d errors in the log", n)
+	}
+}
+
+// What a key opens: nothing before Valid-After, everything until the overlap after Valid-Until is over, nothing then.
+func TestKeysOpenWhileInUse(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(c *mix.Config) {
+		c.Exits = []mix.ExitConfig{{Type: testExitType, Exit: new(fakeExit)}}
+	})
+	midnight := start.Truncate(day)
+	r.clk.Advance(20 * day)
+	r.open()
+	var nodes []packet.Node
+	for _, d := range r.mix.Descriptors() {
+		nodes = append(nodes, d.Node())
+	}
+	if len(nodes) != 2 {
+		t.Fatalf("%d descriptors", len(nodes))
+	}
+	stored := 0
+	for _, c := range []struct {
+		at    time.Duration // since the first key's Valid-After
+		opens [2]bool
+	}{
+		{30*day - time.Second, [2]bool{true, false}},
+		{30 * day, [2]bool{true, true}},
+		{32 * day, [2]bool{true, true}},
+		{32*day + time.Second, [2]bool{false, true}},
+		{62 * day, [2]bool{false, true}},
+		{62*day + time.Second, [2]bool{false, false}},
+	} {
+		r.clk.Advance(midnight.Add(c.at).Sub(r.clk.Now()))
+		r.reopen()
+		for i, opens := range c.opens {
+			if opens {
+				stored++
+			}
+			p, _ := packetVia(t, nodes[i:i+1], nodes[i:i+1], testExitType)
+			hop := r.node.Hop
+			r.run()
+			r.node.KeyID = hop.KeyID
+			r.mustSend(p)
+			r.close()
+			if pool, queues := r.stored(); pool+len(queues) != stored {
+				t.Errorf("after %v a packet to key %d: %d stored, want %d", c.at, i+1, pool, stored)
+				stored = pool
+			}
+			r.open()
+		}
+	}
+}
+
+func TestConfigurationChange(t *testing.T) {
+	r := newRig(t, nil).open()
+	before := r.mix.Descriptors()[0]
+	r.clk.Advance(3 * time.Hour)
+	port := r.cfg.Port
+	r.cfg.Port = port%60000 + 1
+	r.cfg.Comments = "moved"
+	r.reopen()
+	after := r.mix.Descriptors()[0]
+	if len(r.keySets()) != 1 || after.KeyID() != before.KeyID() || !after.PacketKey.Equal(before.PacketKey) || after.Nickname != before.Nickname {
+		t.Error("the keys or the nickname changed")
+	}
+	if after.Incoming.Port != r.cfg.Port || after.Comments != "moved" {
+		t.Errorf("port %d, comments %q", after.Incoming.Port, after.Comments)
+	}
+	if !after.Published.Equal(start.Add(3*time.Hour)) || !after.ValidAfter.Equal(before.ValidAfter) || !after.ValidUntil.Equal(before.ValidUntil) {
+		t.Errorf("published %v, valid from %v to %v", after.Published, after.ValidAfter, after.ValidUntil)
+	}
+	if r.log.count("keys and descriptors are up to date") != 2 { // the copied keys name another port
+		t.Errorf("the log does not tell of the change: %s", r.log.text.String())
+	}
+
+	r.clk.Advance(time.Hour)
+	r.reopen()
+	if again := r.mix.Descriptors()[0]; again.Digest() != after.Digest() {
+		t.Error("without a change the descriptor is signed anew")
+	}
+}
+
+// The first implementation, with an old OpenSSL, wrote PKCS#1.
+func TestIdentityInPKCS1(t *testing.T) {
+	r := newEmptyRig(t, nil)
+	key := testKey(t, 0)
+	if err := os.MkdirAll(r.cfg.KeyDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, r.keyPath("identity.key"), pem.EncodeToMemory(&pem.Block{
+		Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key),
+	}))
+	r.open()
+	if r.mix.Fresh() || r.mix.KeyID() != crypt.NewKeyID(&key.PublicKey) {
+		t.Error("the mix has another identity")
+	}
+}
+
+func TestDamagedIdentity(t *testing.T) {
+	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ecDER, err := x509.MarshalPKCS8PrivateKey(ec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := keyDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(good["identity.key"])
+	for name, data := range map[string][]byte{
+		"empty":         {},
+		"no PEM":        []byte("not a key\n"),
+		"cut":           good["identity.key"][:500],
+		"wrong bytes":   pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: block.Bytes[:100]}),
+		"wrong PKCS#1":  pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: block.Bytes}),
+		"elliptic":      pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: ecDER}),
+		"a certificate": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			path := r.keyPath("identity.key")
+			mustWrite(t, path, data)
+			if err := r.tryOpen(); err == nil || !strings.Contains(err.Error(), path) {
+				t.Errorf("the error does not name the file: %v", err)
+			}
+			if !bytes.Equal(mustRead(t, path), data) || !exists(t, r.keyPath("key_0001", "mix.key")) {
+				t.Error("the files were changed")
+			}
+		})
+	}
+}
+
+// A damaged file of a key set stops the mix: the operator may have a copy. Nothing is destroyed.
+func TestDamagedKeySet(t *testing.T) {
+	for name, damage := range map[string]func(r *rig){
+		"key":                func(r *rig) { mustWrite(t, r.keyPath("key_0001", "mix.key"), []byte("x")) },
+		"descriptor":         func(r *rig) { mustWrite(t, r.keyPath("key_0001", "ServerDesc"), []byte("x")) },
+		"descriptor missing": func(r *rig) { _ = os.Remove(r.keyPath("key_0001", "ServerDesc")) },
+		"other key": func(r *rig) {
+			der, err := x509.MarshalPKCS8PrivateKey(testKey(t, 0))
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustWrite(t, r.keyPath("key_0001", "mix.key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			damage(r)
+			if err := r.tryOpen(); err == nil || !strings.Contains(err.Error(), "key_0001") {
+				t.Errorf("the error does not name the key set: %v", err)
+			}
+			if !exists(t, r.keyPath("key_0001", "mix.key")) {
+				t.Error("the key was destroyed")
+			}
+		})
+	}
+}
+
+// What a crash leaves in the middle of making or destroying a key set is cleared away.
+func TestCrashLeftovers(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		crash   func(t *testing.T, r *rig)
+		message string // what the log says
+	}{
+		{"while it was made", func(t *testing.T, r *rig) {
+			if err := os.Remove(r.keyPath("key_0001", "mix.key")); err != nil {
+				t.Fatal(err)
+			}
+		}, ""},
+		{"as soon as it was made", func(t *testing.T, r *rig) {
+			if err := os.RemoveAll(r.keyPath("key_0001")); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Mkdir(r.keyPath("key_0001"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}, ""},
+		{"while it was destroyed", func(t *testing.T, r *rig) {
+			if err := os.Rename(r.keyPath("key_0001", "mix.key"), r.keyPath("key_0001", "mix.dead")); err != nil {
+				t.Fatal(err)
+			}
+		}, ""},
+		{"when its log was gone", func(t *testing.T, r *rig) {
+			if err := os.Rename(r.keyPath("key_0001", "mix.key"), r.keyPath("key_0001", "mix.dead")); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.RemoveAll(r.keyPath("key_0001", "replay")); err != nil {
+				t.Fatal(err)
+			}
+		}, ""},
+		{"log lost", func(t *testing.T, r *rig) {
+			if err := os.RemoveAll(r.keyPath("key_0001", "replay")); err != nil {
+				t.Fatal(err)
+			}
+		}, "a packet key has lost its replay log and is destroyed"},
+		{"log emptied", func(t *testing.T, r *rig) { damageLog(t, r, func([]byte) []byte { return nil }) },
+			"a packet key has lost its replay log and is destroyed"},
+		{"log corrupted", func(t *testing.T, r *rig) {
+			damageLog(t, r, func(b []byte) []byte {
+				for i := range b {
+					b[i] ^= 0x55
+				}
+				return b
+			})
+		}, "a packet key has lost its replay log and is destroyed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, nil)
+			old := descriptors(t, r.cfg.KeyDir)["key_0001"]
+			c.crash(t, r)
+			r.open()
+			d := r.mix.Descriptors()
+			if len(d) != 1 || d[0].PacketKey.Equal(old.PacketKey) {
+				t.Fatal("the old packet key is still announced")
+			}
+			if d[0].KeyID() != old.KeyID() {
+				t.Error("the identity changed")
+			}
+			if sets := r.keySets(); len(sets) != 1 || exists(t, r.keyPath(sets[0], "mix.dead")) {
+				t.Errorf("key sets %v", sets)
+			}
+			if c.message != "" && r.log.count(c.message) != 1 {
+				t.Error("the log does not tell of the loss")
+			}
+			if c.message == "" && r.log.count("level=ERROR") != 0 {
+				t.Error("the log tells of an error")
+			}
+			r.checkKeys("afterwards")
+		})
+	}
+}
+
+// damageLog changes every file of the replay log of the first key set.
+func damageLog(t *testing.T, r *rig, change func([]byte) []byte) {
+	t.Helper()
+	err := filepath.WalkDir(r.keyPath("key_0001", "replay"), func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		return os.WriteFile(path, change(mustRead(t, path)), 0o600)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A clock that was set back far leaves no key to use. The mix says so, and destroys nothing.
+func TestClockInThePast(t *testing.T) {
+	for _, now := range []time.Time{start.Add(-20 * day), start.Add(-20 * 365 * day), time.Unix(0, 0)} {
+		r := newRig(t, nil)
+		r.clk = newTestClock(now)
+		r.cfg.Clock = r.clk
+		err := r.tryOpen()
+		if err == nil || !strings.Contains(err.Error(), "is the clock right?") {
+			t.Errorf("in %d: %v", now.Year(), err)
+		}
+		if !exists(t, r.keyPath("key_0001", "mix.key")) {
+			t.Errorf("in %d: the key was destroyed", now.Year())
+		}
+	}
+}
+
+func TestOpenTwice(t *testing.T) {
+	r := newRig(t, nil).open()
+	if m, err := mix.Open(r.cfg); err == nil {
+		t.Errorf("a mix was opened twice: %v", m.Close())
+	}
+}
+
+func TestConfigurationErrors(t *testing.T) {
+	for name, change := range map[string]func(*mix.Config){
+		"key directory":   func(c *mix.Config) { c.KeyDir = "" },
+		"queue directory": func(c *mix.Config) { c.QueueDir = "" },
+		"interval":        func(c *mix.Config) { c.Interval = 0 },
+		"jitter below 0":  func(c *mix.Config) { c.Jitter = -0.1 },
+		"jitter of 1":     func(c *mix.Config) { c.Jitter = 1 },
+		"lifetime":        func(c *mix.Config) { c.KeyLifetime = day - 1 },
+		"overlap below 0": func(c *mix.Config) { c.KeyOverlap = -1 },
+		"long overlap":    func(c *mix.Config) { c.KeyOverlap = c.KeyLifetime },
+		"rate 0":          func(c *mix.Config) { c.Rule = mix.Rule{Algorithm: mix.Binomial, MinSize: 5} },
+		"rate above 1":    func(c *mix.Config) { c.Rule = mix.Rule{Algorithm: mix.Cottrell, MinSize: 5, Rate: 1.01} },
+		"minimum below 0": func(c *mix.Config) { c.Rule = mix.Rule{Algorithm: mix.Cottrell, MinSize: -1, Rate: 0.5} },
+	} {
+		r := newEmptyRig(t, change)
+		if err := r.tryOpen(); err == nil || !strings.Contains(err.Error(), "mix configuration") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if exists(t, r.cfg.KeyDir) && r.cfg.KeyDir != "" {
+			t.Errorf("%s: the directory was made", name)
+		}
+	}
+}
