@@ -364,10 +364,10 @@ func TestPaths(t *testing.T) {
 	s := goodDefaults()
 	s.Main.BaseDir, s.Main.LogFile, s.Main.KeyDir = "~/mix", "/var/log/mix", "~/keys"
 	want := ServerPaths{
-		BaseDir: "/home/op/mix", LogFile: "/var/log/mix", StatsFile: "/home/op/mix/stats", KeyDir: "/home/op/keys",
-		WorkDir: "/home/op/mix/work", QueueDir: "/home/op/mix/work/queues", PidFile: "/home/op/mix/pid",
+		BaseDir: "/home/u/mix", LogFile: "/var/log/mix", StatsFile: "/home/u/mix/stats", KeyDir: "/home/u/keys",
+		WorkDir: "/home/u/mix/work", QueueDir: "/home/u/mix/work/queues", PidFile: "/home/u/mix/pid",
 	}
-	if d := cmp.Diff(want, s.Paths("/home/op")); d != "" {
+	if d := cmp.Diff(want, s.Paths("/home/u")); d != "" {
 		t.Error(d)
 	}
 	if p := Path("").In("a", "b"); p != "" {
