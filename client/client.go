@@ -32,15 +32,17 @@ const MaxRetry = 6 * 24 * time.Hour
 // Options configures a Client. The zero value is good.
 type Options struct {
 	Clock clock.Clock // the system's by default
+	// Nicknames of servers that random hops avoid: everywhere, as the first hop, as the last hop.
+	BlockServers, BlockEntries, BlockExits []string
 	// Connect is how long to wait for a server, 0 means the default of package mmtp.
 	Connect time.Duration
 }
 
 // A Client works on one home directory.
 type Client struct {
-	home    string
-	clock   clock.Clock
-	connect time.Duration
+	home  string
+	opts  Options
+	clock clock.Clock
 }
 
 // Open opens a home directory, and makes it if it is missing.
@@ -48,7 +50,7 @@ func Open(home string, opts Options) (*Client, error) {
 	if opts.Clock == nil {
 		opts.Clock = clock.Real{}
 	}
-	c := &Client{home: home, clock: opts.Clock, connect: opts.Connect}
+	c := &Client{home: home, opts: opts, clock: opts.Clock}
 	for _, dir := range []string{home, c.path(importedDir), c.path(keysDir)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("open home directory: %w", err)
@@ -69,7 +71,7 @@ func (c *Client) path(parts ...string) string {
 
 // transport returns an MMTP client; the caller closes it.
 func (c *Client) transport() *mmtp.Client {
-	return mmtp.NewClient(mmtp.ClientConfig{Now: c.clock.Now, ConnectTimeout: c.connect})
+	return mmtp.NewClient(mmtp.ClientConfig{Now: c.clock.Now, ConnectTimeout: c.opts.Connect})
 }
 
 // Keyring reads the keyring. Without a file it returns an empty one. A wrong password gives keyring.ErrPassword.

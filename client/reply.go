@@ -22,17 +22,12 @@ var ErrTooFewSURBs = errors.New("not enough reply blocks: a long message needs o
 // GenerateSURBs makes n reply blocks that lead to an address and that the identity's secret opens. All of them are good for lifetime, to
 // the midnight (UTC) before its end.
 func (c *Client) GenerateSURBs(n int, to Address, secret []byte, spec path.Spec, lifetime time.Duration) ([]*packet.SURB, []path.Warning, error) {
-	servers, err := c.Servers()
-	if err != nil {
-		return nil, nil, err
-	}
 	now := c.clock.Now()
-	paths, warnings, err := path.Select(rand.Reader, servers, spec, path.Request{
-		Kind: path.SURB, From: now, Until: now.Add(lifetime), Exit: to.Type, InfoLen: len(to.Info), LastHop: to.LastHop,
-		Count: n, Lookup: c.lookupFile,
+	paths, warnings, err := c.selectPaths(spec, path.Request{
+		Kind: path.SURB, From: now, Until: now.Add(lifetime), Exit: to.Type, InfoLen: len(to.Info), LastHop: to.LastHop, Count: n,
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("choose a path: %w", err)
+		return nil, nil, err
 	}
 	surbs := make([]*packet.SURB, n)
 	for i := range surbs {
@@ -65,15 +60,11 @@ func (c *Client) PrepareReply(ctx context.Context, body []byte, surbs []*packet.
 	if n > len(surbs) {
 		return nil, 0, fmt.Errorf("%w: %d needed, %d given", ErrTooFewSURBs, n, len(surbs))
 	}
-	servers, err := c.Servers()
-	if err != nil {
-		return nil, 0, err
-	}
-	paths, warnings, err := path.Select(rand.Reader, servers, spec, path.Request{
-		Kind: path.Reply, From: now, Until: c.retryUntil(now), SURBs: surbs[:n], Lookup: c.lookupFile,
+	paths, warnings, err := c.selectPaths(spec, path.Request{
+		Kind: path.Reply, From: now, Until: now.Add(MaxRetry), SURBs: surbs[:n],
 	})
 	if err != nil {
-		return nil, 0, fmt.Errorf("choose a path: %w", err)
+		return nil, 0, err
 	}
 	order := make([]int, n)
 	for i := range order {

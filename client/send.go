@@ -54,18 +54,13 @@ func (c *Client) Prepare(ctx context.Context, m Message, w Watcher) (*Prepared, 
 	if err != nil {
 		return nil, err
 	}
-	servers, err := c.Servers()
-	if err != nil {
-		return nil, err
-	}
 	req.Kind = path.Forward
 	req.From = c.clock.Now()
-	req.Until = c.retryUntil(req.From)
+	req.Until = req.From.Add(MaxRetry)
 	req.Count = len(payloads)
-	req.Lookup = c.lookupFile
-	paths, warnings, err := path.Select(rand.Reader, servers, m.Path, req)
+	paths, warnings, err := c.selectPaths(m.Path, req)
 	if err != nil {
-		return nil, fmt.Errorf("choose a path: %w", err)
+		return nil, err
 	}
 	out := &Prepared{Warnings: warnings, Overcompressed: over}
 	out.Packets, err = wrap(ctx, len(payloads), w, func(i int) (PreparedPacket, error) {

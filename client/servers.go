@@ -2,16 +2,17 @@ package client
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"mixminion/directory"
 	"mixminion/internal/store/durable"
+	"mixminion/path"
 )
 
 // Errors of Import.
@@ -152,5 +153,17 @@ func (c *Client) lookupFile(name string) (*directory.Descriptor, error) {
 	return d, err
 }
 
-// retryUntil is how long hops that are used now must stay valid.
-func (c *Client) retryUntil(now time.Time) time.Time { return now.Add(MaxRetry) }
+// selectPaths chooses paths among the servers that the client knows.
+func (c *Client) selectPaths(spec path.Spec, req path.Request) ([]path.Path, []path.Warning, error) {
+	servers, err := c.Servers()
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Lookup = c.lookupFile
+	req.BlockServers, req.BlockEntries, req.BlockExits = c.opts.BlockServers, c.opts.BlockEntries, c.opts.BlockExits
+	paths, warnings, err := path.Select(rand.Reader, servers, spec, req)
+	if err != nil {
+		return nil, nil, fmt.Errorf("choose a path: %w", err)
+	}
+	return paths, warnings, nil
+}

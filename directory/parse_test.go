@@ -3,7 +3,6 @@ package directory
 import (
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -264,7 +263,7 @@ func mustBeSound(t *testing.T, d *Descriptor) {
 	switch {
 	case !ValidNickname(d.Nickname), bits < 2048, bits > 4096, d.PacketKey.N.BitLen() != 2048, !d.ValidUntil.After(d.ValidAfter),
 		d.Incoming != nil && (node.Port == 0 || !validHost(node.Host) || node.Host != strings.ToLower(node.Host)):
-		t.Fatal(fmt.Sprintf("%+v", d.Fields))
+		t.Fatalf("%+v", d.Fields)
 	}
 	d.Capabilities()
 }

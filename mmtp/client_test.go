@@ -24,14 +24,14 @@ func TestClientBytes(t *testing.T) {
 		served <- func() error {
 			line := make([]byte, len("MMTP 0.3\r\n"))
 			if _, err := io.ReadFull(theirs, line); err != nil || string(line) != "MMTP 0.3\r\n" {
-				return fmt.Errorf("version line %q, %v", line, err)
+				return fmt.Errorf("version line %q, %w", line, err)
 			}
 			if _, err := io.WriteString(theirs, "MMTP 0.3\r\n"); err != nil {
 				return err
 			}
 			got := make([]byte, len(want))
 			if _, err := io.ReadFull(theirs, got); err != nil || string(got) != want {
-				return fmt.Errorf("the client sent something else; %v", err)
+				return fmt.Errorf("the client sent something else; %w", err)
 			}
 			_, err := io.WriteString(theirs, "RECEIVED\r\n"+sum(p, "RECEIVED")+"RECEIVED\r\n"+sum(p, "RECEIVED JUNK")+
 				"REJECTED\r\n"+sum(p, "REJECTED"))

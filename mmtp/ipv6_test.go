@@ -35,7 +35,7 @@ func TestBothFamilies(t *testing.T) {
 	}()
 	for _, l := range []net.Listener{four, six} {
 		c := NewClient(ClientConfig{Now: fixedClock})
-		var got error = context.Canceled
+		got := context.Canceled
 		items := slices.Values([]Item{{Packet: new(packet.Packet), Done: func(err error) { got = err }}})
 		if err := c.Send(t.Context(), hopTo(t, l.Addr()), items); err != nil || got != nil {
 			t.Errorf("%v: %v, %v", l.Addr(), err, got)

@@ -162,7 +162,7 @@ func (s *Server) serve(ctx context.Context, raw net.Conn) {
 	deadline := time.Now().Add(s.cfg.HandshakeTimeout)
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	conn := tls.Server(raw, s.tls)
-	if raw.SetDeadline(deadline) != nil || conn.Handshake() != nil || !stop() {
+	if raw.SetDeadline(deadline) != nil || conn.HandshakeContext(ctx) != nil || !stop() {
 		stop()
 		_ = raw.Close() // the peer has nothing from us yet
 		return

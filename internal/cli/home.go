@@ -35,7 +35,10 @@ func openUser(s *streams, file string) (*user, error) {
 		s.say("Warning: %s", w)
 	}
 	dir := cfg.User.UserDir.In("", home)
-	c, err := client.Open(dir, client.Options{Connect: cfg.Network.Timeout.Duration()})
+	c, err := client.Open(dir, client.Options{
+		Connect:      cfg.Network.Timeout.Duration(),
+		BlockServers: cfg.Security.BlockServers, BlockEntries: cfg.Security.BlockEntries, BlockExits: cfg.Security.BlockExits,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -63,10 +63,7 @@ func ParseClient(data []byte, name string) (*Client, error) {
 
 // Sections is the table of all sections and keys of .mixminionrc.
 func (c *Client) Sections() []Section {
-	const (
-		noLength = "write a path instead, like *4 for four random mixes"
-		noBlock  = later + ": random paths can use these mixes; name the mixes of your path to avoid them"
-	)
+	const noLength = "write a path instead, like *4 for four random mixes"
 	return []Section{
 		c.Host.section(),
 		{
@@ -105,11 +102,11 @@ func (c *Client) Sections() []Section {
 					Doc: "Your address, to which reply blocks lead."},
 				{Name: "SURBLifetime", To: &c.Security.SURBLifetime, Default: "7 days", Unused: later,
 					Doc: "How long a reply block can be used."},
-				{Name: "BlockServers", To: &c.Security.BlockServers, Unused: noBlock,
+				{Name: "BlockServers", To: &c.Security.BlockServers,
 					Doc: "Mixes that random paths never use, by nickname."},
-				{Name: "BlockEntries", To: &c.Security.BlockEntries, Unused: noBlock,
+				{Name: "BlockEntries", To: &c.Security.BlockEntries,
 					Doc: "Mixes that random paths never use first."},
-				{Name: "BlockExits", To: &c.Security.BlockExits, Unused: noBlock,
+				{Name: "BlockExits", To: &c.Security.BlockExits,
 					Doc: "Mixes that random paths never use last."},
 				{Name: "PathLength", To: &c.Security.PathLength, Unused: noLength,
 					Doc: "The length of paths, in old versions."},
