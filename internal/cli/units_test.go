@@ -1,0 +1,540 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"mixminion/client"
+	"mixminion/internal/config"
+	"mixminion/internal/testnet"
+	"mixminion/path"
+)
+
+func TestCount(t *testing.T) {
+	for n, want := range map[int]string{0: "0 packets", 1: "1 packet", 2: "2 packets", 1000: "1000 packets"} {
+		if got := count(n, "packet"); got != want {
+			t.Errorf("%d: %q", n, got)
+		}
+	}
+}
+
+func TestSameText(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{
+		{"", "", true}, {"a", "a", true}, {"a\n", "a", true}, {"a", "a\n", true}, {"a\n", "a\n", true}, {"", "\n", true},
+		{"a\n\n", "a\n", false}, {"a\n\n", "a", false}, {"a", "b", false}, {"a\r\n", "a\n", false}, {"a", "", false},
+	} {
+		if sameText([]byte(c.a), []byte(c.b)) != c.want {
+			t.Errorf("%q and %q", c.a, c.b)
+		}
+	}
+}
+
+func TestSizeFlag(t *testing.T) {
+	for text, want := range map[string]sizeFlag{"1": 1, "1M": 1 << 20, "100K": 100 << 10, "512 bytes": 512, "1.5 MB": 3 << 19} {
+		var f sizeFlag
+		if err := f.Set(text); err != nil || f != want {
+			t.Errorf("%s: %d, %v", text, f, err)
+		}
+		var again sizeFlag
+		if err := again.Set(f.String()); err != nil || again != f {
+			t.Errorf("%s is written as %s: %v", text, f.String(), err)
+		}
+	}
+	var f sizeFlag
+	if f.String() != "" || f.Type() != "size" {
+		t.Errorf("no size is %q of type %q", f.String(), f.Type())
+	}
+	for _, text := range []string{"", "many", "-1", "1X", "K"} {
+		if err := f.Set(text); err == nil {
+			t.Errorf("%q is %d", text, f)
+		}
+	}
+}
+
+func TestReadAll(t *testing.T) {
+	const limit = 1 << 20
+	for n, ok := range map[int]bool{0: true, limit: true, limit + 1: false, 2 * limit: false} {
+		data, err := readAll(bytes.NewReader(make([]byte, n)), "the text", limit)
+		if ok && (err != nil || len(data) != n) {
+			t.Errorf("%d bytes: %d, %v", n, len(data), err)
+		}
+		if !ok && (err == nil || err.Error() != "the text is longer than 1 MB" || data != nil) {
+			t.Errorf("%d bytes: %d, %v", n, len(data), err)
+		}
+	}
+	broken := errors.New("broken")
+	if _, err := readAll(iotest.ErrReader(broken), "the text", limit); !errors.Is(err, broken) || !strings.HasPrefix(err.Error(), "read the text: ") {
+		t.Error(err)
+	}
+}
+
+func TestReadLimited(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "file")
+	if _, err := readLimited(name, 10); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	if err := os.WriteFile(name, []byte("0123456789"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := readLimited(name, 10); err != nil || string(data) != "0123456789" {
+		t.Errorf("%q, %v", data, err)
+	}
+	if _, err := readLimited(name, 9); err == nil || !strings.Contains(err.Error(), name) {
+		t.Error(err)
+	}
+	if _, err := readLimited(filepath.Dir(name), 9); err == nil {
+		t.Error("a directory was read")
+	}
+}
+
+func TestReadMessage(t *testing.T) {
+	var errOut bytes.Buffer
+	s := &streams{in: strings.NewReader("from the pipe"), err: &errOut}
+	if body, err := readMessage(s, "-"); err != nil || string(body) != "from the pipe" {
+		t.Errorf("%q, %v", body, err)
+	}
+	name := filepath.Join(t.TempDir(), "message")
+	if err := os.WriteFile(name, []byte("from the file"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if body, err := readMessage(s, name); err != nil || string(body) != "from the file" {
+		t.Errorf("%q, %v", body, err)
+	}
+	if errOut.Len() > 0 {
+		t.Errorf("said %q", errOut.String())
+	}
+}
+
+func TestDemoText(t *testing.T) {
+	for _, size := range []sizeFlag{1, 2, 64, 65, 66, 100 << 10} {
+		d := &demo{streams: &streams{in: strings.NewReader("not read")}, demoOptions: demoOptions{size: size}}
+		body, err := d.text()
+		if err != nil || len(body) != int(size) || body[len(body)-1] != '\n' {
+			t.Errorf("%d bytes wanted: %d, %v", size, len(body), err)
+		}
+	}
+	for in, want := range map[string]string{"": demoText, "a line\n": "a line\n"} {
+		d := &demo{streams: &streams{in: strings.NewReader(in)}}
+		if body, err := d.text(); err != nil || string(body) != want {
+			t.Errorf("%q: %q, %v", in, body, err)
+		}
+	}
+	d := &demo{streams: &streams{in: zeros{}}}
+	if _, err := d.text(); err == nil || !strings.Contains(err.Error(), "standard input is longer than 16 MB") {
+		t.Error(err)
+	}
+}
+
+// zeros never ends.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestDemoShow(t *testing.T) {
+	long := strings.Repeat(strings.Repeat("x", 59)+"\n", 30)
+	for in, want := range map[string]string{
+		"":                     "",
+		"one":                  "  | one\n",
+		"one\ntwo\n":           "  | one\n  | two\n",
+		"one\r\n\r\ntwo\r\n":   "  | one\n  | \n  | two\n",
+		"percent %s %d\n":      "  | percent %s %d\n",
+		long[:shownBody]:       strings.Repeat("  | "+strings.Repeat("x", 59)+"\n", 20),
+		long[:shownBody] + "x": strings.Repeat("  | "+strings.Repeat("x", 59)+"\n", 20) + "  | [1 byte more]\n",
+		long:                   strings.Repeat("  | "+strings.Repeat("x", 59)+"\n", 20) + "  | [600 bytes more]\n",
+	} {
+		var out bytes.Buffer
+		d := &demo{streams: &streams{out: &out}}
+		d.show([]byte(in))
+		if out.String() != want {
+			t.Errorf("%q is shown as %q", in, out.String())
+		}
+	}
+}
+
+func TestDemoRefuses(t *testing.T) {
+	for want, o := range map[string]demoOptions{
+		"--servers: a path needs 4 different mixes, and there are names for 24": {servers: len(testnet.Names) + 1},
+		"--servers: ": {servers: minDemoMixes - 1},
+		"--size: the exits of the demo take at most 16M": {servers: minDemoMixes, size: testnet.MaximumSize + 1},
+	} {
+		d := &demo{streams: &streams{}, demoOptions: o}
+		if err := d.run(t.Context()); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+}
+
+func TestSay(t *testing.T) {
+	var errOut bytes.Buffer
+	s := &streams{err: &errOut}
+	s.say("%d%% of %s", 100, "it")
+	s.quiet = true
+	s.say("hidden")
+	if got := errOut.String(); got != "100% of it\n" {
+		t.Errorf("said %q", got)
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	one := client.PreparedPacket{Route: "a,b:c,d"}
+	for _, c := range []struct {
+		p    client.Prepared
+		want []string
+	}{
+		{client.Prepared{Packets: []client.PreparedPacket{one}}, []string{"The message fits into one packet. Its path: a,b:c,d."}},
+		{client.Prepared{Packets: []client.PreparedPacket{one, one, one}},
+			[]string{"The message takes 3 packets, each on a path of its own; not all of them need to arrive."}},
+		{client.Prepared{Packets: []client.PreparedPacket{one}, Overcompressed: true, Warnings: []path.Warning{{Text: "it is short"}}},
+			[]string{"Warning: it is short.", "in compressed form, which only mixminion can read."}},
+	} {
+		var errOut bytes.Buffer
+		describe(&streams{err: &errOut}, &c.p)
+		for _, want := range c.want {
+			if !strings.Contains(errOut.String(), want) {
+				t.Errorf("%q does not say %q", errOut.String(), want)
+			}
+		}
+	}
+}
+
+func TestProgress(t *testing.T) {
+	var out bytes.Buffer
+	p := &progress{w: &out}
+	p.Wrapped(1, minShown-1) // too little to wait for
+	p.clear()
+	if out.Len() > 0 {
+		t.Errorf("shown %q", out.String())
+	}
+	const total = 1000
+	for i := range total {
+		p.Wrapped(i+1, total)
+	}
+	text := out.String()
+	if !strings.HasPrefix(text, "\rWrapping packets: 1 of 1000 ") || !strings.HasSuffix(text, "\rWrapping packets: 1000 of 1000 ") {
+		t.Errorf("shown %q", text)
+	}
+	out.Reset()
+	p.clear()
+	p.clear()
+	if out.String() != "\r\x1b[K" {
+		t.Errorf("cleared with %q", out.String())
+	}
+	out.Reset()
+	p.Sent(total, total)
+	if out.String() != "\rSending packets: 1000 of 1000 " {
+		t.Errorf("shown %q", out.String())
+	}
+}
+
+// A line is not written again at once, unless it is the last one.
+func TestProgressIsCalm(t *testing.T) {
+	var out bytes.Buffer
+	p := &progress{w: &out, last: time.Now().Add(time.Hour)}
+	p.Sent(1, 10)
+	p.Sent(9, 10)
+	if out.Len() > 0 {
+		t.Errorf("shown %q", out.String())
+	}
+	p.Sent(10, 10)
+	if out.Len() == 0 {
+		t.Error("the end is not shown")
+	}
+}
+
+func TestProgressFromManyGoroutines(t *testing.T) {
+	var out bytes.Buffer
+	p := &progress{w: &out}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			p.Wrapped(i+1, 8)
+			p.Sent(i+1, 8)
+			p.clear()
+		})
+	}
+	wg.Wait()
+	if !strings.HasSuffix(out.String(), "\x1b[K") {
+		t.Errorf("left %q", out.String())
+	}
+}
+
+func TestProgressOnlyOnTerminals(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "errors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for _, s := range []*streams{{err: new(bytes.Buffer)}, {err: file}, {err: file, quiet: true}} {
+		p := newProgress(s)
+		p.Wrapped(10, 10)
+		p.clear()
+		if p.w != nil {
+			t.Errorf("progress is shown on %T", s.err)
+		}
+	}
+	if isTerminal(nil) || isTerminal(file) || isTerminal((*os.File)(nil)) {
+		t.Error("taken for a terminal")
+	}
+}
+
+func TestReadClientConfig(t *testing.T) {
+	home := t.TempDir()
+	write := func(name, userDir string) string {
+		t.Helper()
+		file := filepath.Join(home, name)
+		if err := os.WriteFile(file, []byte("[User]\nUserDir: "+userDir+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	check := func(flag, want string) {
+		t.Helper()
+		cfg, err := readClientConfig(flag, home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(cfg.User.UserDir); got != want {
+			t.Errorf("with -f %q: UserDir is %q, want %q", flag, got, want)
+		}
+	}
+	t.Setenv("MIXMINIONRC", "")
+	check("", string(config.DefaultClient().User.UserDir))
+	write("mixminionrc", "/last")
+	check("", "/last")
+	write(".mixminionrc", "/usual")
+	check("", "/usual")
+	t.Setenv("MIXMINIONRC", write("env", "/environment"))
+	check("", "/environment")
+	flag := write("flag", "/flag")
+	check(flag, "/flag")
+	// A variable that names no file is passed over, a flag is not.
+	t.Setenv("MIXMINIONRC", filepath.Join(home, "missing"))
+	check("", "/usual")
+	if _, err := readClientConfig(filepath.Join(home, "missing"), home); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	t.Setenv("MIXMINIONRC", home)
+	if _, err := readClientConfig("", home); err == nil {
+		t.Error("a directory is passed over")
+	}
+	if err := os.WriteFile(flag, []byte("[User]\nNonsense: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var mistake *config.Error
+	if _, err := readClientConfig(flag, home); !errors.As(err, &mistake) || mistake.Line != 2 || mistake.File != flag {
+		t.Error(err)
+	}
+	if err := os.WriteFile(flag, make([]byte, maxConfig+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readClientConfig(flag, home); err == nil || !strings.Contains(err.Error(), "longer") {
+		t.Error(err)
+	}
+}
+
+func TestReadServerConfig(t *testing.T) {
+	home := t.TempDir()
+	file := filepath.Join(home, ".mixminiond.conf")
+	const text = "[Server]\nMode: relay\nNickname: alder\nContact-Email: operator@example.com\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, flag := range []string{"", file} {
+		cfg, place, err := readServerConfig(flag, home)
+		if err != nil || place != file || cfg.Main.Nickname != "alder" {
+			t.Errorf("with -f %q: %s, %v", flag, place, err)
+		}
+	}
+	if err := os.Rename(file, filepath.Join(home, "x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(home, "etc"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	want := filepath.Join(home, "etc", "mixminiond.conf")
+	if err := os.Rename(filepath.Join(home, "x"), want); err != nil {
+		t.Fatal(err)
+	}
+	if _, place, err := readServerConfig("", home); err != nil || place != want {
+		t.Errorf("%s, %v", place, err)
+	}
+	if _, _, err := readServerConfig(file, home); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+func TestForwardPath(t *testing.T) {
+	parse := func(text string) *user {
+		t.Helper()
+		cfg, err := config.ParseClient([]byte(text), "rc")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &user{cfg: cfg}
+	}
+	given := parse("[Security]\nForwardPath: alder,?:birch\n")
+	for _, c := range []struct {
+		u          *user
+		flag, want string
+	}{
+		{given, "", "alder,?:birch"},
+		{given, "*5", "*5"},
+		{parse("[User]\n"), "*5", "*5"},
+		{parse("[User]\n"), "", ""},
+		{parse("[Security]\n"), "", ""},
+	} {
+		spec, err := c.u.forwardPath(c.flag)
+		if err != nil || spec.String() != c.want || spec.IsZero() != (c.want == "") {
+			t.Errorf("flag %q: %v, %v", c.flag, spec, err)
+		}
+	}
+	var mistake *path.SpecError
+	if _, err := given.forwardPath("a:b:c"); !errors.As(err, &mistake) || !strings.Contains(err.Error(), `path "a:b:c": `) {
+		t.Error(err)
+	}
+}
+
+func TestListen(t *testing.T) {
+	four := netip.MustParseAddrPort("127.0.0.1:0")
+	listeners, err := listen(t.Context(), []netip.AddrPort{four, four})
+	if err != nil || len(listeners) != 2 {
+		t.Fatalf("%d listeners: %v", len(listeners), err)
+	}
+	taken := netip.MustParseAddrPort(listeners[0].Addr().String())
+	// An address that is taken ends it, and the others are free again.
+	free := netip.AddrPortFrom(four.Addr(), freePort(t))
+	if got, err := listen(t.Context(), []netip.AddrPort{free, taken}); err == nil || got != nil {
+		t.Errorf("%d listeners: %v", len(got), err)
+	}
+	again, err := listen(t.Context(), []netip.AddrPort{free})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range append(listeners, again...) {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func freePort(t *testing.T) uint16 {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return uint16(l.Addr().(*net.TCPAddr).Port)
+}
+
+func TestLogger(t *testing.T) {
+	levels := []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError, slog.LevelError + 4}
+	for level, want := range map[config.LogLevel]int{
+		config.LogTrace: 5, config.LogDebug: 5, config.LogInfo: 4, config.LogWarn: 3, config.LogError: 2, config.LogFatal: 1, config.LogNever: 0,
+	} {
+		for _, quiet := range []bool{false, true} {
+			var file, errOut bytes.Buffer
+			log := newLogger(&streams{err: &errOut, quiet: quiet}, level, &file)
+			for i, l := range levels {
+				log.Log(t.Context(), l, "line "+strconv.Itoa(i))
+			}
+			if got := strings.Count(file.String(), "\n"); got != want {
+				t.Errorf("%s: %d lines in the file, want %d", level, got, want)
+			}
+			shown := file.String()
+			if quiet {
+				shown = ""
+			}
+			if errOut.String() != shown {
+				t.Errorf("%s, quiet %t: %q on standard error", level, quiet, errOut.String())
+			}
+		}
+	}
+}
+
+// What the programs return to the shell, and where they say what.
+func TestRun(t *testing.T) {
+	for _, c := range []struct {
+		main    func([]string, io.Reader, io.Writer, io.Writer) int
+		args    []string
+		status  int
+		out, er string
+	}{
+		{Mixminion, []string{"version"}, 0, "Mixminion version " + Version + "\n", ""},
+		{Mixminiond, []string{"version"}, 0, "Mixminiond version " + Version + "\n", ""},
+		{Mixminion, []string{"version", "x"}, 1, "", "mixminion: "},
+		{Mixminion, []string{"completion"}, 1, "", "mixminion: unknown command"},
+		{Mixminiond, []string{"start", "x"}, 1, "", "mixminiond: unknown command"},
+		{Mixminion, []string{"import-server"}, 1, "", "mixminion: requires at least 1 arg"},
+		{Mixminion, []string{"demo", "--servers", "2"}, 1, "", "mixminion: --servers"},
+	} {
+		var out, errOut bytes.Buffer
+		status := c.main(c.args, strings.NewReader(""), &out, &errOut)
+		if status != c.status || out.String() != c.out || !strings.HasPrefix(errOut.String(), c.er) || (c.er == "") != (errOut.Len() == 0) {
+			t.Errorf("%v: status %d, output %q, errors %q", c.args, status, out.String(), errOut.String())
+		}
+	}
+}
+
+func TestOpenUser(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("USERPROFILE", home)
+	t.Setenv("MIXMINIONRC", "")
+	rc := filepath.Join(home, "rc")
+	if err := os.WriteFile(rc, []byte("[User]\nUserDir: ~/mix\n[Security]\nPathLength: 4\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var errOut bytes.Buffer
+	s := &streams{err: &errOut}
+	u, err := openUser(s, rc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if servers, err := u.Servers(); err != nil || len(servers) != 0 {
+		t.Errorf("%d servers: %v", len(servers), err)
+	}
+	if _, err := os.Stat(filepath.Join(home, "mix", "imported")); err != nil {
+		t.Error(err)
+	}
+	if !strings.HasPrefix(errOut.String(), "Warning: ") || !strings.Contains(errOut.String(), "PathLength") {
+		t.Errorf("warned %q", errOut.String())
+	}
+	for name, in := range map[string]string{"-": "junk", filepath.Join(home, "empty"): "", filepath.Join(home, "missing"): ""} {
+		if err := os.WriteFile(filepath.Join(home, "empty"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.in = strings.NewReader(in)
+		if added, err := importFile(u, s, name); err == nil || added != nil {
+			t.Errorf("import of %s: %v", name, err)
+		}
+	}
+}
+
+func TestAwaitEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	d := &demo{sink: &testnet.Sink{}}
+	if _, err := d.await(ctx); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
