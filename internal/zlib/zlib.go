@@ -15,10 +15,9 @@
 // heuristics and never yields these bytes. It does serve for decompression,
 // which is not ambiguous and is no concern of this package.
 //
-// The specification names zlib 1.1.4. That line of the library could end a block
-// early in input of a certain kind, which all releases since 1.2 do not do. The
-// output here is that of the releases since 1.2, as it is theirs that senders
-// have.
+// The specification names zlib 1.1.4. Early releases of the library may have ended
+// blocks early in input of a certain kind; we could not check which did. The output
+// here is that of the releases since 1.2, as it is theirs that senders have.
 //
 // # What pins the output
 //
