@@ -164,6 +164,35 @@ func TestMaxBytes(t *testing.T) {
 	checkSound(t, fs)
 }
 
+// TestSmallDisk gets room back although no segment was ever full.
+func TestSmallDisk(t *testing.T) {
+	for _, capped := range []bool{false, true} {
+		fs := crashfs.New()
+		opts := store.Options{FS: fs, SegmentBytes: 128 << 10, TickBytes: 16 << 10, Manual: true}
+		if capped {
+			opts = store.Options{FS: fs, MaxBytes: 400 << 10, TickBytes: 16 << 10, Manual: true}
+		}
+		s := mustOpen(t, fs, opts)
+		if !capped {
+			fs.SetCapacity(fs.Used() + 2*128<<10 + 16<<10 + 64<<10)
+		}
+		for round := range 20 {
+			ticks := 0
+			for s.Room() {
+				mustCommit(t, s, store.Entry{Body: testBody(uint64(ticks))}, store.Entry{Body: testBody(uint64(ticks + 1))})
+				ticks++
+			}
+			if ticks == 0 {
+				t.Fatalf("capped %v: no room in round %d: %+v", capped, round, s.Usage())
+			}
+			must(t, s.Done(s.Pool()...))
+			must(t, s.Tend())
+		}
+		must(t, s.Close())
+		checkSound(t, fs)
+	}
+}
+
 func TestFailedSync(t *testing.T) {
 	fs := crashfs.New()
 	s := mustOpen(t, fs, smallOptions(fs))
@@ -347,7 +376,7 @@ func TestLogLife(t *testing.T) {
 
 // TestLogCrashPoints cuts the power during creation and destruction of a log: it is there, complete, or not.
 func TestLogCrashPoints(t *testing.T) {
-	for n := range 60 {
+	for n := range 200 {
 		for _, loss := range []crashfs.Loss{crashfs.LoseNothing, crashfs.LoseAll, crashfs.LoseRandom} {
 			fs := crashfs.New()
 			s := mustOpen(t, fs, smallOptions(fs))
@@ -360,6 +389,7 @@ func TestLogCrashPoints(t *testing.T) {
 				for committed < 20 && err == nil {
 					if _, err = s.Commit([]store.Entry{{Log: l, Replay: testHash(committed)}}); err == nil {
 						committed++
+						err = s.Tend()
 					}
 				}
 			}

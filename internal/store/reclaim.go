@@ -74,6 +74,9 @@ func (s *Store) tend() error {
 	}
 	s.reclaimMu.Lock()
 	defer s.reclaimMu.Unlock()
+	if err := s.weighRoom(); err != nil {
+		return err
+	}
 	for !s.stopping() {
 		s.mu.Lock()
 		due := s.reclaimDue()
@@ -81,8 +84,12 @@ func (s *Store) tend() error {
 		if !due {
 			break
 		}
-		if done, err := s.reclaimOldest(); err != nil || !done {
+		done, err := s.reclaimOldest()
+		if err != nil {
 			return err
+		}
+		if !done {
+			break
 		}
 	}
 	s.mu.Lock()
@@ -90,6 +97,19 @@ func (s *Store) tend() error {
 	s.mu.Unlock()
 	if missing {
 		return s.restoreBallast()
+	}
+	return nil
+}
+
+// weighRoom finds out whether room is scarce. Then an active segment that is mostly dead is sealed before its
+// time, so that it can be reclaimed.
+func (s *Store) weighRoom() error {
+	scarce := !s.fits(2 * (s.opts.reserve() + s.opts.TickBytes))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.scarce = scarce
+	if a := s.active(); scarce && a.dead*2 > a.size && s.failed == nil {
+		return s.rotate()
 	}
 	return nil
 }
@@ -191,8 +211,7 @@ func (s *Store) reclaimDue() bool {
 	if s.segs[0].packets == 0 || dead*2 > total {
 		return true
 	}
-	scarce := s.opts.MaxBytes > 0 && s.segBytes+s.runBytes.Load()+2*(s.opts.reserve()+s.opts.TickBytes) > s.opts.MaxBytes
-	return scarce && dead*8 > total
+	return s.scarce && dead*8 > total
 }
 
 // Sweep removes erased packets from the disk: when it returns nil, no segment holds a byte of a packet that was

@@ -26,7 +26,8 @@ type Options struct {
 	// MaxBytes is the greatest disk use of segments and runs of open replay logs; 0 means what the disk has.
 	// Erasing and moving packets, and merging runs, may exceed it a little.
 	MaxBytes int64
-	// SegmentBytes is the size at which a segment is sealed; 0 means 64 MiB. At least 4096, at most 1 GiB.
+	// SegmentBytes is the size at which a segment is sealed; 0 means 64 MiB. At least 4096, at most 1 GiB, and never
+	// more than an eighth of MaxBytes.
 	SegmentBytes int64
 	// TickBytes is what the largest Commit needs; Room keeps it free. 0 means 4 MiB.
 	TickBytes int64
@@ -38,6 +39,8 @@ type Options struct {
 	Manual bool
 }
 
+const minSegment = 4096
+
 func (o *Options) fill() error {
 	if o.FS == nil {
 		o.FS = OS
@@ -45,13 +48,17 @@ func (o *Options) fill() error {
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = 64 << 20
 	}
+	if o.MaxBytes > 0 {
+		// Only sealed segments can be reclaimed, so that none may be a large part of the whole.
+		o.SegmentBytes = min(o.SegmentBytes, max(o.MaxBytes/8, minSegment))
+	}
 	if o.TickBytes == 0 {
 		o.TickBytes = 4 << 20
 	}
 	if o.RunEntries == 0 {
 		o.RunEntries = 1 << 18
 	}
-	if o.SegmentBytes < 4096 || o.SegmentBytes > 1<<30 || o.TickBytes < 0 || o.RunEntries < 0 || o.MaxBytes < 0 {
+	if o.SegmentBytes < minSegment || o.SegmentBytes > 1<<30 || o.TickBytes < 0 || o.RunEntries < 0 || o.MaxBytes < 0 {
 		return fmt.Errorf("%w: options of the store", ErrInvalid)
 	}
 	return nil
@@ -105,6 +112,7 @@ type Store struct {
 	damage   []Damage
 	buf      []byte // frames are built here
 	ballast  bool   // the ballast file has its full size
+	scarce   bool   // there is room for little more than one tick
 }
 
 // Open opens the store in dir, made when it is missing (its parent must exist), and recovers what a crash left.
@@ -314,7 +322,15 @@ func (s *Store) Room() bool {
 		return false
 	}
 	defer s.life.RUnlock()
-	need := s.opts.reserve() + s.opts.TickBytes
+	if s.fits(s.opts.reserve() + s.opts.TickBytes) {
+		return true
+	}
+	s.poke()
+	return false
+}
+
+// fits says whether so many more bytes fit on the disk and under the cap.
+func (s *Store) fits(need int64) bool {
 	s.mu.Lock()
 	over := s.opts.MaxBytes > 0 && s.segBytes+s.runBytes.Load()+need > s.opts.MaxBytes
 	s.mu.Unlock()
