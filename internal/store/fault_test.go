@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"sync"
 	"testing"
 
 	"mixminion/internal/store"
@@ -377,7 +379,8 @@ func TestLogLife(t *testing.T) {
 // TestLogCrashPoints cuts the power during creation and destruction of a log: it is there, complete, or not.
 func TestLogCrashPoints(t *testing.T) {
 	for n := range 200 {
-		for _, loss := range []crashfs.Loss{crashfs.LoseNothing, crashfs.LoseAll, crashfs.LoseRandom} {
+		random := crashfs.LoseRandom
+		for seed, loss := range []crashfs.Loss{crashfs.LoseNothing, crashfs.LoseAll, random, random, random, random} {
 			fs := crashfs.New()
 			s := mustOpen(t, fs, smallOptions(fs))
 			fs.CutPower(n)
@@ -399,7 +402,7 @@ func TestLogCrashPoints(t *testing.T) {
 			}
 			fs.CutPower(0)
 			_ = s.Close()
-			fs.Crash(loss, rand.New(rand.NewPCG(uint64(n), 3)))
+			fs.Crash(loss, rand.New(rand.NewPCG(uint64(n), uint64(seed))))
 			s = mustOpen(t, fs, smallOptions(fs))
 			l, err = s.OpenLog(logDir, "0001")
 			switch {
@@ -426,6 +429,39 @@ func TestLogCrashPoints(t *testing.T) {
 			checkSound(t, fs)
 		}
 	}
+}
+
+// TestFlushWaitsForTick cuts the power in the sync of a Commit while a flush of the replay log tries to overtake
+// it: a hash in a run without its packet would turn the packet, when it is sent again, into a replay.
+func TestFlushWaitsForTick(t *testing.T) {
+	disk := crashfs.New()
+	fs := &hookFS{FS: disk}
+	opts := smallOptions(fs)
+	s := mustOpen(t, fs, opts)
+	l, err := s.CreateLog(logDir, "0001")
+	must(t, err)
+	var flush sync.WaitGroup
+	fs.onSync = func() {
+		fs.onSync = nil
+		flush.Go(func() { _ = s.CloseLog(l) })
+		for range 20_000 {
+			runtime.Gosched()
+		}
+		disk.CutPower(0)
+	}
+	if _, err := s.Commit([]store.Entry{{Log: l, Replay: testHash(1), Body: testBody(1)}}); !errors.Is(err, crashfs.ErrOff) {
+		t.Fatalf("commit: %v", err)
+	}
+	flush.Wait()
+	_ = s.Close()
+	disk.Crash(crashfs.LoseAll, nil)
+	s = mustOpen(t, disk, smallOptions(disk))
+	l, err = s.OpenLog(logDir, "0001")
+	must(t, err)
+	if l.Has(testHash(1)) && s.PoolSize() == 0 {
+		t.Error("the hash outlived its packet")
+	}
+	must(t, s.Close())
 }
 
 // TestUnopenedLog keeps the hashes of a log that is opened late, through restarts and reclaiming.

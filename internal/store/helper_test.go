@@ -63,3 +63,29 @@ func (all files) disk(t *testing.T) *crashfs.FS {
 	}
 	return fs
 }
+
+// hookFS calls onSync before each sync of a file.
+type hookFS struct {
+	*crashfs.FS
+	onSync func()
+}
+
+type hookFile struct {
+	store.File
+	fs *hookFS
+}
+
+func (h *hookFS) OpenFile(name string, flag int) (store.File, error) {
+	f, err := h.FS.OpenFile(name, flag)
+	if err != nil {
+		return nil, err
+	}
+	return hookFile{f, h}, nil
+}
+
+func (f hookFile) Sync() error {
+	if hook := f.fs.onSync; hook != nil {
+		hook()
+	}
+	return f.File.Sync()
+}
