@@ -202,7 +202,8 @@ func (s *Store) put(entries []Entry, accepted []bool, order []int) ([]ID, error)
 		frame = binary.LittleEndian.AppendUint32(frame, bodySum(r.puts[j].id, entries[i].Body))
 	}
 	s.keepBuffer(frame)
-	if len(packets)+len(r.groups) > 0 {
+	pad := len(packets)+len(r.groups) == 0
+	if !pad {
 		switch {
 		case s.opts.MaxBytes > 0 && s.segBytes+s.runBytes.Load()+int64(len(frame))+s.opts.reserve() > s.opts.MaxBytes:
 			return nil, fmt.Errorf("%w: the share of the disk is used up", ErrFull)
@@ -212,7 +213,7 @@ func (s *Store) put(entries []Entry, accepted []bool, order []int) ([]ID, error)
 			return nil, fmt.Errorf("%w: the reserve is in use", ErrFull)
 		}
 	}
-	seg, off, err := s.appendFrame(frame, kindPut, table, false)
+	seg, off, err := s.appendFrame(frame, kindPut, table, pad)
 	if err != nil {
 		return nil, err
 	}

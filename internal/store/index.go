@@ -1,6 +1,9 @@
 package store
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // ID names a packet within its store; it is never zero. IDs are given in random order within a Commit, so that
 // they do not tell the order of arrival.
@@ -230,21 +233,11 @@ func (x *index) linkAll() {
 	slices.SortFunc(slots, func(a, b uint32) int {
 		ra, rb := x.at(a), x.at(b)
 		if ra.queued != rb.queued {
-			return compare(ra.queued, rb.queued)
+			return cmp.Compare(ra.queued, rb.queued)
 		}
-		return compare(ra.id, rb.id)
+		return cmp.Compare(ra.id, rb.id)
 	})
 	for _, slot := range slots {
 		x.link(slot)
 	}
-}
-
-func compare[T ~uint32 | ~uint64](a, b T) int {
-	if a < b {
-		return -1
-	}
-	if a > b {
-		return 1
-	}
-	return 0
 }

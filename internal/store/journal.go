@@ -50,8 +50,8 @@ func (s *Store) rotate() error {
 }
 
 // appendFrame completes a frame and appends it to the journal, in one write. Caller holds mu. The frame is durable
-// after syncTo(s.written). On ErrFull nothing has happened. With must set, the frame is one that frees space:
-// when the disk is full, the ballast is spent on it.
+// after syncTo(s.written). On ErrFull nothing has happened. With must set, the frame is one that frees
+// space, or a pad: when the disk is full, the ballast is spent on it.
 func (s *Store) appendFrame(frame []byte, k kind, table int, must bool) (*segment, int64, error) {
 	if s.failed != nil {
 		return nil, 0, s.failed

@@ -87,7 +87,7 @@ func (s *Store) Queue(name string, limit int) []Item {
 	return items
 }
 
-// Read returns the body of a packet, in the memory of buf when it is long enough.
+// Read returns the body of a packet, in the memory of buf when its capacity is at least four bytes more than the body.
 // ErrUnknown: there is no such packet. ErrCorrupt: its bytes are damaged; the caller should erase it with Done. Any
 // other error is of the medium; the packet may be readable later.
 func (s *Store) Read(id ID, buf []byte) ([]byte, error) {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -316,7 +317,7 @@ func (s *Store) leave(r *rec) {
 
 // segment finds an open segment by number.
 func (s *Store) segment(number uint32) *segment {
-	i, ok := slices.BinarySearchFunc(s.segs, number, func(seg *segment, n uint32) int { return compare(seg.number, n) })
+	i, ok := slices.BinarySearchFunc(s.segs, number, func(seg *segment, n uint32) int { return cmp.Compare(seg.number, n) })
 	if !ok {
 		return nil
 	}

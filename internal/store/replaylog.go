@@ -49,8 +49,9 @@ type pendingHashes struct {
 // Name is the name given to CreateLog.
 func (l *ReplayLog) Name() string { return l.name }
 
-// CreateLog makes an empty replay log in dir and opens it. The directory dir is created if it is missing; its parent must
-// exist. The name (at most 64 bytes; the mix uses the key's, like "0001") is stored, and OpenLog demands the same.
+// CreateLog makes an empty replay log in dir and opens it. The directory is created if it is missing; its parent must
+// exist, and neither may be renamed while the log is open. The name (1 to 64 bytes; the mix uses the key's, like
+// "0001") is stored, and OpenLog demands the same.
 // ErrLogExists: there is a replay log in dir.
 func (s *Store) CreateLog(dir, name string) (*ReplayLog, error) {
 	if err := s.enter(); err != nil {
