@@ -219,7 +219,8 @@ func (l *ReplayLog) merge() (bool, error) {
 	return true, nil
 }
 
-var errStopped = errors.New("store: stopped")
+// errStopped ends background work because the store closes.
+var errStopped = fmt.Errorf("%w while work was going on", ErrClosed)
 
 func (l *ReplayLog) mergeInto(w *runWriter, old []*run) error {
 	readers := make([]*runReader, 0, len(old))
