@@ -90,6 +90,18 @@ func (c *Client) Keyring(password []byte) (*keyring.Keyring, error) {
 	return ring, nil
 }
 
+// HasKeyring reports whether there is a keyring.
+func (c *Client) HasKeyring() (bool, error) {
+	_, err := os.Stat(c.path(keysDir, keyringFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for keyring: %w", err)
+	}
+	return true, nil
+}
+
 // SaveKeyring writes the keyring, encrypted with password.
 func (c *Client) SaveKeyring(ring *keyring.Keyring, password []byte) error {
 	text, err := ring.Marshal(rand.Reader, password)
