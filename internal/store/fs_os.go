@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mixminion/internal/store/durable"
+	"mixminion/internal/store/lockfile"
 )
 
 // stampTime is the modification time of every file that is no longer written: a date that says nothing.
@@ -56,12 +57,12 @@ func (osFS) Stamp(name string) error { return os.Chtimes(name, stampTime, stampT
 func (osFS) Free(name string) (int64, error) { return freeBytes(name) }
 
 func (osFS) Lock(name string) (io.Closer, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := lockfile.Try(name)
+	if errors.Is(err, lockfile.ErrHeld) {
+		return nil, fmt.Errorf("lock %s: %w", name, ErrLocked)
+	}
 	if err != nil {
 		return nil, noteFull(err)
-	}
-	if err := lockFile(f); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
 	}
 	return f, nil
 }
@@ -84,7 +85,7 @@ func (f osFile) Size() (int64, error) {
 func (f osFile) Sync() error { return syncData(f.File) }
 
 func noteFull(err error) error {
-	if err != nil && isNoSpace(err) {
+	if err != nil && durable.NoSpace(err) {
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return err

@@ -58,23 +58,32 @@ func (s *Store) Tend() error {
 	return s.mergeRuns()
 }
 
+// tend does what is due. A full disk stops none of it, since the later parts free room; it is reported at the end.
 func (s *Store) tend() error {
+	var full error
+	fatal := func(err error) bool {
+		if errors.Is(err, ErrFull) && !errors.Is(err, ErrFailed) {
+			full = err
+			return false
+		}
+		return err != nil
+	}
 	for _, l := range s.openLogs() {
 		s.mu.Lock()
 		due := l.frozen != nil
 		s.mu.Unlock()
 		if due {
-			if err := l.flush(); err != nil && !errors.Is(err, ErrClosed) {
+			if err := l.flush(); fatal(err) && !errors.Is(err, ErrClosed) {
 				return err
 			}
 		}
 	}
-	if err := s.finishSegments(); err != nil {
+	if err := s.finishSegments(); fatal(err) {
 		return err
 	}
 	s.reclaimMu.Lock()
 	defer s.reclaimMu.Unlock()
-	if err := s.weighRoom(); err != nil {
+	if err := s.weighRoom(); fatal(err) {
 		return err
 	}
 	for !s.stopping() {
@@ -85,7 +94,7 @@ func (s *Store) tend() error {
 			break
 		}
 		done, err := s.reclaimOldest()
-		if err != nil {
+		if fatal(err) {
 			return err
 		}
 		if !done {
@@ -96,9 +105,11 @@ func (s *Store) tend() error {
 	missing := !s.ballast
 	s.mu.Unlock()
 	if missing {
-		return s.restoreBallast()
+		if err := s.restoreBallast(); err != nil {
+			return err
+		}
 	}
-	return nil
+	return full
 }
 
 // weighRoom finds out whether room is scarce. Then an active segment that is mostly dead is sealed before its

@@ -1,6 +1,6 @@
 //go:build !windows
 
-package store
+package lockfile
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func lockFile(f *os.File) error {
+func try(f *os.File) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return err
@@ -19,9 +19,7 @@ func lockFile(f *os.File) error {
 		return err
 	}
 	if errors.Is(lerr, unix.EWOULDBLOCK) {
-		return ErrLocked
+		return ErrHeld
 	}
 	return os.NewSyscallError("flock", lerr)
 }
-
-func isNoSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
