@@ -1,0 +1,38 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+
+	"mixminion/internal/crypt"
+	"mixminion/message"
+	"mixminion/packet"
+)
+
+// Probe connects to a server, without any mix in between, and returns the keyid that it proves to have. If to.KeyID is not zero it
+// must be that one, or the error wraps mmtp.ErrKeyID. The server, and whoever watches the user's line, learns that the user asked.
+func (c *Client) Probe(ctx context.Context, to packet.Hop) (crypt.KeyID, error) {
+	link := c.transport()
+	defer link.Close()
+	return link.Probe(ctx, to)
+}
+
+// CountPackets returns how many packets a message takes, without choosing paths for them.
+func CountPackets(m Message) (int, error) {
+	payloads, _, _, _, err := m.encode()
+	return len(payloads), err
+}
+
+// CountReplyPackets returns how many packets, and so how many reply blocks, a reply takes.
+func CountReplyPackets(h message.Headers, body []byte) (int, error) {
+	prefix, err := h.Encode()
+	if err != nil {
+		return 0, fmt.Errorf("message headers: %w", err)
+	}
+	enc, err := message.Encode(rand.Reader, append(prefix, body...), 0)
+	if err != nil {
+		return 0, err
+	}
+	return len(enc.Payloads), nil
+}
