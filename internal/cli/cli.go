@@ -29,6 +29,7 @@ type streams struct {
 	in       io.Reader
 	out, err io.Writer
 	quiet    bool
+	verbose  bool
 }
 
 // say writes a line about the work in hand.
@@ -59,14 +60,23 @@ func Mixminiond(args []string, in io.Reader, out, errOut io.Writer) int {
 func run(root *cobra.Command, args []string, s *streams) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	root.SetArgs(args)
+	return execute(ctx, root, args, s)
+}
+
+// execute runs one command line; interrupting ctx ends it.
+func execute(ctx context.Context, root *cobra.Command, args []string, s *streams) int {
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	root.SilenceErrors = true
 	root.SilenceUsage = true
 	root.CompletionOptions.DisableDefaultCmd = true
-	err := root.ExecuteContext(ctx)
+	root.InitDefaultHelpCmd()
+	args, err := expandArgs(root, args)
+	if err == nil {
+		root.SetArgs(args)
+		err = root.ExecuteContext(ctx)
+	}
 	switch {
 	case err == nil:
 		return 0
@@ -94,9 +104,16 @@ func newMixminion(s *streams) *cobra.Command {
 			}
 			return errors.New("say which command you want")
 		},
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if s.quiet && s.verbose {
+				return errors.New("--quiet and --verbose contradict each other")
+			}
+			return nil
+		},
 	}
 	root.PersistentFlags().StringVarP(&configFile, "config", "f", "", "read the configuration from `FILE` (default ~/.mixminionrc)")
 	root.PersistentFlags().BoolVarP(&s.quiet, "quiet", "Q", false, "say nothing but errors")
+	root.PersistentFlags().BoolVarP(&s.verbose, "verbose", "v", false, "say more about the work in hand")
 	root.AddCommand(newSend(s, &configFile), newImportServer(s, &configFile), newDemo(s), newVersion(s, "Mixminion"))
 	return root
 }
