@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,7 +32,7 @@ import (
 var start = time.Date(2031, 3, 5, 9, 0, 0, 0, time.UTC)
 
 // patience bounds how long a test waits for something that must happen.
-const patience = 2 * time.Minute
+const patience = 40 * time.Second
 
 // eventually waits until ok.
 func eventually(t *testing.T, what string, ok func() bool) {
@@ -68,10 +70,14 @@ func (c *testClock) After(d time.Duration) <-chan time.Time {
 
 // Advance moves the clock and forgets the timers that were set before.
 func (c *testClock) Advance(d time.Duration) {
-	c.mu.Lock()
-	clear(c.timer)
-	c.mu.Unlock()
+	c.forget()
 	c.Manual.Advance(d)
+}
+
+func (c *testClock) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.timer)
 }
 
 // await waits until timers of these lengths were set since the clock was last moved.
@@ -269,6 +275,7 @@ func (r *rig) run() *rig {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel, r.done = cancel, make(chan error, 1)
 	m, l, done := r.mix, r.listener, r.done
+	r.clk.forget()                        // those of a run before
 	go func() { done <- m.Run(ctx, l) }() // stop waits for it
 	r.clk.await(r.t, r.cfg.Interval)
 	return r
@@ -565,4 +572,18 @@ func descriptors(t *testing.T, dir string) map[string]*directory.Descriptor {
 		out[filepath.Base(filepath.Dir(path))] = d
 	}
 	return out
+}
+
+// readPrivate reads a packet key.
+func readPrivate(t *testing.T, path string) *rsa.PrivateKey {
+	t.Helper()
+	block, _ := pem.Decode(mustRead(t, path))
+	if block == nil {
+		t.Fatalf("%s is not PEM", path)
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key.(*rsa.PrivateKey)
 }
