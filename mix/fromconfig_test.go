@@ -1,0 +1,231 @@
+package mix_test
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mixminion/directory"
+	"mixminion/internal/config"
+	"mixminion/mix"
+	"mixminion/packet"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+const leastConfig = `
+[Server]
+BaseDir: /var/mix
+Nickname: tested
+Contact-Email: operator@example.com
+[Incoming/MMTP]
+Enabled: yes
+Hostname: mix.example.com
+`
+
+const fullConfig = `
+[Server]
+BaseDir: ~/mix
+KeyDir: secret
+QueueDir: /queues
+Nickname: tested
+Contact-Email: operator@example.com
+Contact-Fingerprint: 0123 4567
+Comments: a comment
+IdentityKeyBits: 3072
+PublicKeyLifetime: 20 days
+PublicKeyOverlap: 12 hours
+MixAlgorithm: DynamicPool
+MixInterval: 10 minutes
+MixJitter: 10%
+MixPoolRate: 60%
+MixPoolMinSize: 7
+MaxDisk: 2G
+Timeout: 3 minutes
+[Incoming/MMTP]
+Enabled: yes
+Hostname: mix.example.com
+Port: 1234
+[Outgoing/MMTP]
+Enabled: yes
+Retry: 1 hour for 3 hours
+MaxConnections: 5
+[Delivery/SMTP]
+Enabled: yes
+SMTPServer: localhost
+ReturnAddress: nobody@example.com
+MaximumSize: 200K
+AllowFromAddress: no
+Retry: 2 hours for 4 hours
+[Delivery/Fragmented]
+Enabled: yes
+MaximumSize: 1M
+MaximumInterval: 3 days
+`
+
+func fromConfig(t *testing.T, text string) (mix.Config, error) {
+	t.Helper()
+	c, err := config.ParseServer([]byte(text), "mixminiond.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mix.FromConfig(c, "/home/op", "Mixminion 9", slog.New(slog.DiscardHandler))
+}
+
+// plain compares what is not a function or an interface.
+var plain = cmpopts.IgnoreFields(mix.Config{}, "Exits", "Clock", "Logger", "Provider", "Watch")
+
+func TestFromConfig(t *testing.T) {
+	for name, c := range map[string]struct {
+		text string
+		want mix.Config
+	}{
+		// The defaults of the house: binomial pool, 5 minutes and a fifth more or less, 16 stay, 40 % leave, keys for 30 days and 48 hours.
+		"defaults": {leastConfig, mix.Config{
+			KeyDir: "/var/mix/keys", QueueDir: "/var/mix/work/queues",
+			Nickname: "tested", Contact: "operator@example.com", Software: "Mixminion 9",
+			IdentityKeyBits: 2048, KeyLifetime: 30 * day, KeyOverlap: 2 * day,
+			Hostname: "mix.example.com", Port: 48099, IncomingIdleTimeout: 5 * time.Minute,
+			Rule:     mix.Rule{Algorithm: mix.Binomial, MinSize: 16, Rate: 0.4},
+			Interval: 5 * time.Minute, Jitter: 0.2, MaxDisk: 10 << 30,
+			OutgoingRetry: outgoingDefault(), MaxOutgoing: 16,
+		}},
+		"all": {fullConfig, mix.Config{
+			KeyDir: "/home/op/mix/secret", QueueDir: "/queues",
+			Nickname: "tested", Contact: "operator@example.com", ContactFingerprint: "0123 4567", Comments: "a comment",
+			Software: "Mixminion 9", IdentityKeyBits: 3072, KeyLifetime: 20 * day, KeyOverlap: 12 * time.Hour,
+			Hostname: "mix.example.com", Port: 1234, IncomingIdleTimeout: 3 * time.Minute,
+			Rule:     mix.Rule{Algorithm: mix.Cottrell, MinSize: 7, Rate: 0.6},
+			Interval: 10 * time.Minute, Jitter: 0.1, MaxDisk: 2 << 30, Relay: true,
+			OutgoingRetry: mix.Schedule{time.Hour, time.Hour, time.Hour}, MaxOutgoing: 5,
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := fromConfig(t, c.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, got, plain); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// outgoingDefault is "every 1 hour for 1 day, 7 hours for 5 days", of which the last pause may end a little later.
+func outgoingDefault() (s mix.Schedule) {
+	for range 24 {
+		s = append(s, time.Hour)
+	}
+	for total := time.Duration(0); total < 5*day; total += 7 * time.Hour {
+		s = append(s, 7*time.Hour)
+	}
+	return s
+}
+
+func TestAlgorithmsOfTheConfiguration(t *testing.T) {
+	for text, want := range map[string]mix.Algorithm{
+		"BinomialDynamicPool": mix.Binomial, "DynamicPool": mix.Cottrell, "Timed": mix.Timed, "timed": mix.Timed,
+	} {
+		got, err := fromConfig(t, strings.Replace(leastConfig, "Nickname", "MixAlgorithm: "+text+"\nNickname", 1))
+		if err != nil || got.Rule.Algorithm != want {
+			t.Errorf("%s: %v, %v", text, got.Rule.Algorithm, err)
+		}
+	}
+}
+
+func TestExitsOfTheConfiguration(t *testing.T) {
+	c, err := fromConfig(t, fullConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Exits) != 2 {
+		t.Fatalf("%d exits", len(c.Exits))
+	}
+	var f directory.Fields
+	for i, want := range []mix.ExitConfig{
+		{Type: packet.TypeSMTP, Retry: mix.Schedule{2 * time.Hour, 2 * time.Hour}},
+		{Type: packet.TypeFragment, Retry: mix.Schedule{3 * day}, Gather: true},
+	} {
+		got := c.Exits[i]
+		if got.Exit == nil || got.Advertise == nil {
+			t.Fatalf("exit %d is not whole", i)
+		}
+		got.Advertise(&f)
+		got.Exit, got.Advertise = nil, nil
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if diff := cmp.Diff(&directory.Delivery{MaximumSize: 200}, f.SMTP); diff != "" {
+		t.Error(diff)
+	}
+	// A megabyte is 37 chunks of 28 KB, and some more for what may get lost.
+	if f.Fragmented == nil || f.Fragmented.MaximumFragments < 37 || f.Fragmented.MaximumFragments > 74 {
+		t.Errorf("%+v", f.Fragmented)
+	}
+
+	c, err = fromConfig(t, strings.Replace(fullConfig, "SMTPServer", "Advertise: no\nSMTPServer", 1))
+	if err != nil || c.Exits[0].Advertise != nil {
+		t.Errorf("an exit that should be silent is advertised: %v", err)
+	}
+}
+
+func TestPasswordFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	text := strings.Replace(fullConfig, "SMTPServer", "SMTPTLS: implicit\nSMTPUser: me\nSMTPPasswordFile: "+file+"\nSMTPServer", 1)
+	if _, err := fromConfig(t, text); err == nil || !strings.Contains(err.Error(), "[Delivery/SMTP]: SMTPPasswordFile") {
+		t.Errorf("without the file: %v", err)
+	}
+	if err := os.WriteFile(file, []byte("open sesame\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fromConfig(t, text); err != nil {
+		t.Error(err)
+	}
+}
+
+// What a configuration describes can be opened, and its descriptor says the same.
+func TestOpenFromConfig(t *testing.T) {
+	dir := t.TempDir()
+	text := strings.NewReplacer("~/mix", dir, "/queues", filepath.Join(dir, "q"), "IdentityKeyBits: 3072\n", "", "20 days", "30 days").Replace(fullConfig)
+	c, err := fromConfig(t, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copyKeys(t, c.KeyDir)
+	c.Clock = newTestClock(start)
+	m, err := mix.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	d := m.Descriptors()[0]
+	if d.Nickname != "tested" || d.Incoming.Port != 1234 || d.Incoming.Hostname != "mix.example.com" || d.Outgoing == nil ||
+		d.SMTP == nil || d.Fragmented == nil || d.Software != "Mixminion 9" || d.Secure {
+		t.Errorf("%s", d.Text())
+	}
+}
+
+// The descriptor warns of configurations that protect less.
+func TestWhyInsecure(t *testing.T) {
+	for want, change := range map[string]func(*mix.Config){
+		"Software is under development":                                                     func(*mix.Config) {},
+		"Software is under development, Mix algorithm is not secure":                        func(c *mix.Config) { c.Rule = mix.Rule{Algorithm: mix.Timed} },
+		"Software is under development, Mix pool is small":                                  func(c *mix.Config) { c.Rule.MinSize = 4 },
+		"Software is under development, Mix interval is short":                              func(c *mix.Config) { c.Interval = 4 * time.Minute },
+		"Software is under development, Mix algorithm is not secure, Mix interval is short": func(c *mix.Config) { c.Rule.Algorithm, c.Interval = mix.Timed, time.Second },
+	} {
+		r := newRig(t, func(c *mix.Config) {
+			c.Rule = mix.Rule{Algorithm: mix.Binomial, MinSize: 5, Rate: 0.4}
+			change(c)
+		}).open()
+		if d := r.mix.Descriptors()[0]; d.WhyInsecure != want || d.Secure {
+			t.Errorf("%q, want %q", d.WhyInsecure, want)
+		}
+	}
+}
