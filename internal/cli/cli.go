@@ -39,6 +39,13 @@ func (s *streams) say(format string, args ...any) {
 	}
 }
 
+// detail writes a line that only those who asked for more want to read.
+func (s *streams) detail(format string, args ...any) {
+	if s.verbose {
+		s.say(format, args...)
+	}
+}
+
 // isTerminal reports whether v is a terminal.
 func isTerminal(v any) bool {
 	f, ok := v.(*os.File)
@@ -115,6 +122,7 @@ func newMixminion(s *streams) *cobra.Command {
 	root.PersistentFlags().BoolVarP(&s.quiet, "quiet", "Q", false, "say nothing but errors")
 	root.PersistentFlags().BoolVarP(&s.verbose, "verbose", "v", false, "say more about the work in hand")
 	root.AddCommand(newSend(s, &configFile), newImportServer(s, &configFile), newDemo(s), newVersion(s, "Mixminion"))
+	root.AddCommand(newListServers(s, &configFile), newUpdateServers(), newPing(s, &configFile), newCountPackets(s))
 	return root
 }
 

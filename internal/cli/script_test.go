@@ -35,10 +35,13 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"smtpsink": smtpSink,
-			"waitmail": waitMail,
-			"waitfor":  waitFor,
-			"mixes":    mixes,
+			"descriptors": descriptorFile,
+			"mixaddress":  mixAddress,
+			"random":      randomFile,
+			"smtpsink":    smtpSink,
+			"waitmail":    waitMail,
+			"waitfor":     waitFor,
+			"mixes":       mixes,
 		},
 		RequireExplicitExec: true,
 	})
