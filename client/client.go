@@ -6,6 +6,8 @@
 //
 //	imported/          descriptors of servers, one per file
 //	keys/keyring.txt   the secrets of the user's identities, encrypted (E2E-spec A.2)
+//	queue/             packets that wait to be sent, one per file, in a form of our own
+//	lock               held by the one process that changes the directory
 //
 // Nothing in this package logs. What a user should know comes back as values.
 package client
@@ -17,6 +19,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"mixminion/internal/clock"
@@ -43,6 +46,7 @@ type Client struct {
 	home  string
 	opts  Options
 	clock clock.Clock
+	locks atomic.Int32 // how many calls of Lock hold the lock: 0 or 1
 }
 
 // Open opens a home directory, and makes it if it is missing.
@@ -51,9 +55,9 @@ func Open(home string, opts Options) (*Client, error) {
 		opts.Clock = clock.Real{}
 	}
 	c := &Client{home: home, opts: opts, clock: opts.Clock}
-	for _, dir := range []string{home, c.path(importedDir), c.path(keysDir)} {
+	for _, dir := range []string{home, c.path(importedDir), c.path(keysDir), c.path(queueDir)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("open home directory: %w", err)
+			return nil, fmt.Errorf("open home directory: %w", explain(err))
 		}
 	}
 	return c, nil

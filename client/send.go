@@ -167,21 +167,45 @@ func (e *SendError) Unwrap() []error { return e.Causes }
 // maxAtOnce is how many servers a message is handed to at the same time.
 const maxAtOnce = 8
 
-// Deliver hands the packets of p to their first servers, in their random order within each server. Packets that no server took come
-// back in a *SendError. w may be nil.
+// Deliver hands the packets of p to their first servers, in their random order within each server, without the queue. Packets that no
+// server took come back in a *SendError. w may be nil.
 func (c *Client) Deliver(ctx context.Context, p *Prepared, w Watcher) error {
-	groups := map[packet.Hop][]PreparedPacket{}
+	list := make([]outgoing, len(p.Packets))
+	for i, pk := range p.Packets {
+		list[i] = outgoing{first: pk.First, load: func() (*packet.Packet, error) { return pk.Packet, nil }}
+	}
+	unsent, causes := c.handOver(ctx, list, w)
+	if len(unsent) == 0 {
+		return nil
+	}
+	failure := &SendError{Total: len(p.Packets), Causes: causes}
+	for _, i := range unsent {
+		failure.Unsent = append(failure.Unsent, p.Packets[i])
+	}
+	return failure
+}
+
+// An outgoing packet is read when its turn comes.
+type outgoing struct {
+	first packet.Hop
+	load  func() (*packet.Packet, error)
+	taken func() // called when the server has it; may be nil
+}
+
+// handOver hands packets to their first servers, to several at once. It returns the indexes of those that were not taken, and for each
+// server that has not taken all of its packets the reason.
+func (c *Client) handOver(ctx context.Context, list []outgoing, w Watcher) (unsent []int, causes []error) {
+	groups := map[packet.Hop][]int{}
 	var order []packet.Hop
-	for _, pk := range p.Packets {
-		if groups[pk.First] == nil {
-			order = append(order, pk.First)
+	for i, out := range list {
+		if groups[out.first] == nil {
+			order = append(order, out.first)
 		}
-		groups[pk.First] = append(groups[pk.First], pk)
+		groups[out.first] = append(groups[out.first], i)
 	}
 	link := c.transport()
 	defer link.Close()
 
-	failure := &SendError{Total: len(p.Packets)}
 	var mu sync.Mutex
 	var sent atomic.Int64
 	var wg sync.WaitGroup
@@ -190,38 +214,43 @@ func (c *Client) Deliver(ctx context.Context, p *Prepared, w Watcher) error {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			unsent, err := sendGroup(ctx, link, hop, groups[hop], func() {
+			left, err := sendGroup(ctx, link, hop, list, groups[hop], func() {
 				if d := int(sent.Add(1)); w != nil {
-					w.Sent(d, len(p.Packets))
+					w.Sent(d, len(list))
 				}
 			})
-			if len(unsent) > 0 {
+			if len(left) > 0 {
 				mu.Lock()
 				defer mu.Unlock()
-				failure.Unsent = append(failure.Unsent, unsent...)
-				failure.Causes = append(failure.Causes, err)
+				unsent = append(unsent, left...)
+				causes = append(causes, err)
 			}
 		})
 	}
 	wg.Wait()
-	if len(failure.Unsent) > 0 {
-		return failure
-	}
-	return nil
+	return unsent, causes
 }
 
-// sendGroup sends packets over one link and returns those that the server did not take.
-func sendGroup(ctx context.Context, link *mmtp.Client, hop packet.Hop, group []PreparedPacket, taken func()) ([]PreparedPacket, error) {
-	ok := make([]bool, len(group))
-	var refused error
-	err := link.Send(ctx, hop, func(yield func(mmtp.Item) bool) {
-		for i, pk := range group {
-			if !yield(mmtp.Item{Packet: pk.Packet, Done: func(err error) {
+// sendGroup sends the packets of list that group names over one link, and returns those that the server did not take.
+func sendGroup(ctx context.Context, link *mmtp.Client, hop packet.Hop, list []outgoing, group []int, taken func()) (unsent []int, err error) {
+	ok := make(map[int]bool, len(group))
+	var refused, unread error
+	err = link.Send(ctx, hop, func(yield func(mmtp.Item) bool) {
+		for _, i := range group {
+			p, err := list[i].load()
+			if err != nil {
+				unread = err
+				continue
+			}
+			if !yield(mmtp.Item{Packet: p, Done: func(err error) {
 				if err != nil {
 					refused = err
 					return
 				}
 				ok[i] = true
+				if list[i].taken != nil {
+					list[i].taken()
+				}
 				taken()
 			}}) {
 				return
@@ -231,10 +260,12 @@ func sendGroup(ctx context.Context, link *mmtp.Client, hop packet.Hop, group []P
 	if err == nil && refused != nil {
 		err = fmt.Errorf("%s: %w", hop, refused)
 	}
-	var unsent []PreparedPacket
-	for i, pk := range group {
+	if err == nil {
+		err = unread
+	}
+	for _, i := range group {
 		if !ok[i] {
-			unsent = append(unsent, pk)
+			unsent = append(unsent, i)
 		}
 	}
 	return unsent, err

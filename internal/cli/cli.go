@@ -121,7 +121,8 @@ func newMixminion(s *streams) *cobra.Command {
 	root.PersistentFlags().StringVarP(&configFile, "config", "f", "", "read the configuration from `FILE` (default ~/.mixminionrc)")
 	root.PersistentFlags().BoolVarP(&s.quiet, "quiet", "Q", false, "say nothing but errors")
 	root.PersistentFlags().BoolVarP(&s.verbose, "verbose", "v", false, "say more about the work in hand")
-	root.AddCommand(newSend(s, &configFile), newImportServer(s, &configFile), newDemo(s), newVersion(s, "Mixminion"))
+	root.AddCommand(newSend(s, &configFile), newQueue(s, &configFile), newFlush(s, &configFile), newInspectQueue(s, &configFile), newCleanQueue(s, &configFile))
+	root.AddCommand(newImportServer(s, &configFile), newDemo(s), newVersion(s, "Mixminion"))
 	root.AddCommand(newListServers(s, &configFile), newUpdateServers(), newPing(s, &configFile), newCountPackets(s))
 	return root
 }

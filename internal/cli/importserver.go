@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -20,14 +21,14 @@ func newImportServer(s *streams, configFile *string) *cobra.Command {
 			"Import only descriptors that you have from someone you trust: whoever runs all the\n" +
 			"mixes that you know can follow your mail.",
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, files []string) error {
+		RunE: func(cmd *cobra.Command, files []string) error {
 			u, err := openUser(s, *configFile)
 			if err != nil {
 				return err
 			}
 			failed := 0
 			for _, file := range files {
-				added, err := importFile(u, s, file)
+				added, err := importFile(cmd.Context(), u, s, file)
 				for _, d := range added {
 					s.say("Imported %s (%s:%d), valid until %s.", d.Nickname, d.Node().Host, d.Node().Port, d.ValidUntil.Format("2006-01-02"))
 				}
@@ -44,20 +45,22 @@ func newImportServer(s *streams, configFile *string) *cobra.Command {
 	}
 }
 
-func importFile(u *user, s *streams, file string) ([]*directory.Descriptor, error) {
+func importFile(ctx context.Context, u *user, s *streams, file string) (added []*directory.Descriptor, err error) {
+	var text []byte
 	if file == "-" {
-		text, err := readAll(s.in, "standard input", maxDescriptors)
-		if err != nil {
-			return nil, err
+		text, err = readAll(s.in, "standard input", maxDescriptors)
+	} else {
+		text, err = readLimited(file, maxDescriptors)
+		if err == nil && len(text) == 0 {
+			err = errors.New("the file is empty")
 		}
-		return u.Import(text)
 	}
-	text, err := readLimited(file, maxDescriptors)
 	if err != nil {
 		return nil, err
 	}
-	if len(text) == 0 {
-		return nil, errors.New("the file is empty")
-	}
-	return u.Import(text)
+	err = u.locked(ctx, s, func() error {
+		added, err = u.Import(text)
+		return err
+	})
+	return added, err
 }

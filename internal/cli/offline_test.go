@@ -81,23 +81,23 @@ func TestOffline(t *testing.T) {
 
 	text := []byte("Hello.\n")
 	const unsent = `mixminion: 1 of 1 packets could not be handed to the network: .*Nothing was kept: send the message again`
-	run(text, 1, `(?s)^The message fits into one packet. Its path: mix\d,mix\d:mix\d,mix\d\.\n`+unsent, "send", "-t", "bob@example.com")
-	run(text, 1, `^`+unsent, "-Q", "send", "-t", "bob@example.com")
-	run(nil, 1, `(?s)^Making a packet that goes nowhere\.\n.*`+unsent, "send", "-t", "drop")
-	run(text, 1, `^Warning: a path of 2 hops is shorter`, "send", "-t", "bob@example.com", "-P", "mix1:mix2")
-	run(text, 1, `does not allow a From header`, "send", "-t", "bob@example.com", "--from", "Carol")
-	run(text, 1, `headers cannot be used when fragments are delivered`, "send", "-t", "bob@example.com", "--subject", "x", "--deliver-fragments")
-	run(text, 1, `does not support MBOX`, "send", "-t", "mbox:bob@mix1")
+	run(text, 1, `(?s)^The message fits into one packet. Its path: mix\d,mix\d:mix\d,mix\d\.\n`+unsent, "send", "--no-queue", "-t", "bob@example.com")
+	run(text, 1, `^`+unsent, "-Q", "send", "--no-queue", "-t", "bob@example.com")
+	run(nil, 1, `(?s)^Making a packet that goes nowhere\.\n.*`+unsent, "send", "--no-queue", "-t", "drop")
+	run(text, 1, `^Warning: a path of 2 hops is shorter`, "send", "--no-queue", "-t", "bob@example.com", "-P", "mix1:mix2")
+	run(text, 1, `does not allow a From header`, "send", "--no-queue", "-t", "bob@example.com", "--from", "Carol")
+	run(text, 1, `headers cannot be used when fragments are delivered`, "send", "--no-queue", "-t", "bob@example.com", "--subject", "x", "--deliver-fragments")
+	run(text, 1, `does not support MBOX`, "send", "--no-queue", "-t", "mbox:bob@mix1")
 
 	rc("[Security]\nForwardPath: mix3,mix2:mix1,mix0\n")
-	run(text, 1, `Its path: mix3,mix2:mix1,mix0\.`, "send", "-t", "bob@example.com")
-	run(text, 1, `Its path: mix0,mix1:mix2,mix3\.`, "send", "-t", "bob@example.com", "-P", "mix0,mix1:mix2,mix3")
+	run(text, 1, `Its path: mix3,mix2:mix1,mix0\.`, "send", "--no-queue", "-t", "bob@example.com")
+	run(text, 1, `Its path: mix0,mix1:mix2,mix3\.`, "send", "--no-queue", "-t", "bob@example.com", "-P", "mix0,mix1:mix2,mix3")
 	for _, key := range []string{"BlockServers", "BlockEntries", "BlockExits"} {
 		rc("[Security]\n" + key + ": mix0, mix1\nForwardPath: mix0,mix2:mix3,mix1\n")
-		run(text, 1, `Warning: mix\d is blocked`, "send", "-t", "bob@example.com")
+		run(text, 1, `Warning: mix\d is blocked`, "send", "--no-queue", "-t", "bob@example.com")
 	}
 	rc("[Security]\nBlockServers: mix0\n")
-	run(text, 1, `too few usable servers`, "send", "-t", "bob@example.com")
+	run(text, 1, `too few usable servers`, "send", "--no-queue", "-t", "bob@example.com")
 
 	// None of it changed what the home directory knows.
 	files, err := filepath.Glob(filepath.Join(home, ".mixminion", "*", "*"))

@@ -19,6 +19,7 @@ type sendOptions struct {
 	to, input, path                      string
 	subject, from, inReplyTo, references string
 	deliverFragments                     bool
+	queueing                             queueing
 }
 
 func newSend(s *streams, configFile *string) *cobra.Command {
@@ -31,11 +32,16 @@ func newSend(s *streams, configFile *string) *cobra.Command {
 			"Without --path the packet goes over four mixes chosen at random. A path names mixes and\n" +
 			"random hops, separated by commas, and may have a colon between its two halves:\n" +
 			"  alder,?:?,birch    through alder, two random mixes, and birch\n" +
-			"  *5                 through five random mixes",
+			"  *5                 through five random mixes\n\n" +
+			"The packets are put into the queue of your home directory and leave it when a mix has them.\n" +
+			"What cannot be sent now stays there; mixminion flush sends it.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.to == "" {
 				return errors.New("no recipient given: use -t ADDRESS")
+			}
+			if err := o.queueing.check(); err != nil {
+				return err
 			}
 			u, err := openUser(s, *configFile)
 			if err != nil {
@@ -53,6 +59,7 @@ func newSend(s *streams, configFile *string) *cobra.Command {
 	f.StringVar(&o.inReplyTo, "in-reply-to", "", "the `ID` of the mail that this one answers")
 	f.StringVar(&o.references, "references", "", "the `ID`s of earlier mails")
 	f.BoolVar(&o.deliverFragments, "deliver-fragments", false, "deliver the fragments of a long message one by one")
+	o.queueing.flags(f)
 	return cmd
 }
 
@@ -85,17 +92,7 @@ func (u *user) send(ctx context.Context, s *streams, o sendOptions) error {
 		return err
 	}
 	describe(s, ready)
-	err = u.Deliver(ctx, ready, p)
-	p.clear()
-	var unsent *client.SendError
-	if errors.As(err, &unsent) {
-		return fmt.Errorf("%w. Nothing was kept: send the message again when you are online, or choose another path", err)
-	}
-	if err != nil {
-		return err
-	}
-	s.say("Done: the network has your message. It will arrive after some hours; nobody, you included, can call it back.")
-	return nil
+	return u.handOver(ctx, s, ready, o.queueing)
 }
 
 func readMessage(s *streams, input string) ([]byte, error) {

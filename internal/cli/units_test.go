@@ -524,7 +524,7 @@ func TestOpenUser(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.in = strings.NewReader(in)
-		if added, err := importFile(u, s, name); err == nil || added != nil {
+		if added, err := importFile(t.Context(), u, s, name); err == nil || added != nil {
 			t.Errorf("import of %s: %v", name, err)
 		}
 	}
