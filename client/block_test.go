@@ -44,12 +44,8 @@ func TestBlockedServers(t *testing.T) {
 			check(p.Packets[0].Route, true, true)
 		}
 	}
-	surbs, _, err := c.GenerateSURBs(draws, mail, secret, path.Spec{}, client.SURBLifetime)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range surbs {
-		p, _, err := c.PrepareReply(t.Context(), nil, []*packet.SURB{s}, path.Spec{}, nil)
+	for _, s := range generate(t, c, draws, mail, secret, path.Spec{}, client.SURBLifetime) {
+		p, _, err := c.PrepareReply(t.Context(), client.Reply{}, []*packet.SURB{s}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

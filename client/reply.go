@@ -13,40 +13,29 @@ import (
 	"mixminion/path"
 )
 
-// SURBLifetime is how long reply blocks are good unless the user says otherwise.
-const SURBLifetime = 7 * 24 * time.Hour
-
 // ErrTooFewSURBs says that a message needs more reply blocks than there are.
 var ErrTooFewSURBs = errors.New("not enough reply blocks: a long message needs one for each packet")
 
-// GenerateSURBs makes n reply blocks that lead to an address and that the identity's secret opens. All of them are good for lifetime, to
-// the midnight (UTC) before its end.
-func (c *Client) GenerateSURBs(n int, to Address, secret []byte, spec path.Spec, lifetime time.Duration) ([]*packet.SURB, []path.Warning, error) {
-	now := c.clock.Now()
-	paths, warnings, err := c.selectPaths(spec, path.Request{
-		Kind: path.SURB, From: now, Until: now.Add(lifetime), Exit: to.Type, InfoLen: len(to.Info), LastHop: to.LastHop, Count: n,
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	surbs := make([]*packet.SURB, n)
-	for i := range surbs {
-		hops, _ := paths[i].Nodes()
-		if surbs[i], err = packet.BuildSURB(rand.Reader, hops, to.Type, to.Info, secret, now.Add(lifetime)); err != nil {
-			return nil, nil, err
-		}
-	}
-	return surbs, warnings, nil
+// A Reply is an answer that is to go through reply blocks. Where it goes, only who made the blocks knows.
+type Reply struct {
+	// Headers are hidden like the body: no mail carries them, whoever opens the answer sees them above it.
+	Headers message.Headers
+	Body    []byte
+	Path    path.Spec // from here to the first server of the block; the zero value chooses at random
 }
 
-// PrepareReply turns a message into packets that go through reply blocks, one each, taken from the front of surbs. It returns how many it
-// used; the caller must never use those again.
-func (c *Client) PrepareReply(ctx context.Context, body []byte, surbs []*packet.SURB, spec path.Spec, w Watcher) (*Prepared, int, error) {
-	prefix, err := message.Headers{}.Encode()
-	if err != nil {
-		return nil, 0, err
+// PrepareReply turns an answer into packets that go through reply blocks, one each, taken from the front of surbs. It returns how many it
+// used. Before it returns they are marked as used, durably, and whoever gives one of them again gets ErrSURBUsed; that holds whether or not
+// the packets are ever sent. When it fails none is used. See UsableSURBs for how to choose them.
+func (c *Client) PrepareReply(ctx context.Context, r Reply, surbs []*packet.SURB, w Watcher) (*Prepared, int, error) {
+	if err := r.Headers.Validate(); err != nil {
+		return nil, 0, fmt.Errorf("message headers: %w", err)
 	}
-	enc, err := message.Encode(rand.Reader, append(prefix, body...), 0)
+	prefix, err := r.Headers.Encode()
+	if err != nil {
+		return nil, 0, fmt.Errorf("message headers: %w", err)
+	}
+	enc, err := message.Encode(rand.Reader, append(prefix, r.Body...), 0)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -60,7 +49,7 @@ func (c *Client) PrepareReply(ctx context.Context, body []byte, surbs []*packet.
 	if n > len(surbs) {
 		return nil, 0, fmt.Errorf("%w: %d needed, %d given", ErrTooFewSURBs, n, len(surbs))
 	}
-	paths, warnings, err := c.selectPaths(spec, path.Request{
+	paths, warnings, err := c.selectPaths(r.Path, path.Request{
 		Kind: path.Reply, From: now, Until: now.Add(MaxRetry), SURBs: surbs[:n],
 	})
 	if err != nil {
@@ -79,5 +68,11 @@ func (c *Client) PrepareReply(ctx context.Context, body []byte, surbs []*packet.
 		p, err := packet.BuildReply(rand.Reader, leg, surbs[i], &enc.Payloads[order[i]])
 		return PreparedPacket{First: leg[0].Hop, Route: paths[i].String(), Packet: p}, err
 	})
-	return out, n, err
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := c.MarkUsed(ctx, surbs[:n]...); err != nil {
+		return nil, 0, err
+	}
+	return out, n, nil
 }

@@ -29,6 +29,16 @@ func identity(t testing.TB, name string, now time.Time) (*keyring.Keyring, []byt
 	return ring, key.Secret
 }
 
+// generate makes reply blocks.
+func generate(t testing.TB, c *client.Client, n int, to client.Address, secret []byte, spec path.Spec, lifetime time.Duration) []*packet.SURB {
+	t.Helper()
+	made, err := c.GenerateSURBs(n, to, secret, spec, lifetime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made.SURBs
+}
+
 // open takes a reply to its end and opens it as the recipient does: from the exit's armor, with the keyring.
 func open(t testing.TB, c *client.Client, ring *keyring.Keyring, to client.Address, j journey) message.Opened {
 	t.Helper()
@@ -54,10 +64,11 @@ func TestReply(t *testing.T) {
 		t.Fatal(err)
 	}
 	to := parseAddress(t, "alice@example.com")
-	surbs, warnings, err := c.GenerateSURBs(3, to, secret, path.Spec{}, client.SURBLifetime)
-	if err != nil || len(surbs) != 3 || warnings != nil {
-		t.Fatalf("%d reply blocks, warnings %v: %v", len(surbs), warnings, err)
+	made, err := c.GenerateSURBs(3, to, secret, path.Spec{}, client.SURBLifetime)
+	if err != nil || len(made.SURBs) != 3 || len(made.Handles) != 3 || made.Warnings != nil {
+		t.Fatalf("reply blocks %+v: %v", made, err)
 	}
+	surbs := made.SURBs
 	ids := map[any]bool{}
 	for _, s := range surbs {
 		ids[s.ID()] = true
@@ -75,7 +86,7 @@ func TestReply(t *testing.T) {
 
 	w := new(watcher)
 	const body = "FROM:somebody\n\nAn answer.\n"
-	p, used, err := c.PrepareReply(t.Context(), []byte(body), surbs, path.Spec{}, w)
+	p, used, err := c.PrepareReply(t.Context(), client.Reply{Body: []byte(body)}, surbs, w)
 	if err != nil || used != 1 || len(p.Packets) != 1 || p.Warnings != nil || p.Overcompressed {
 		t.Fatalf("%d reply blocks used: %v", used, err)
 	}
@@ -119,19 +130,16 @@ func TestLongReply(t *testing.T) {
 	c, _ := newClient(t, descriptors(t))
 	ring, secret := identity(t, "", noon)
 	to := parseAddress(t, "mbox:alice@cedar")
-	surbs, _, err := c.GenerateSURBs(fragments+2, to, secret, parseSpec(t, "?,birch"), client.SURBLifetime)
-	if err != nil {
-		t.Fatal(err)
-	}
+	surbs := generate(t, c, fragments+2, to, secret, parseSpec(t, "?,birch"), client.SURBLifetime)
 	body := randomText(t, 40_000)
-	if _, used, err := c.PrepareReply(t.Context(), body, surbs[:fragments-1], path.Spec{}, nil); !errors.Is(err, client.ErrTooFewSURBs) || used != 0 ||
+	if _, used, err := c.PrepareReply(t.Context(), client.Reply{Body: body}, surbs[:fragments-1], nil); !errors.Is(err, client.ErrTooFewSURBs) || used != 0 ||
 		!strings.Contains(err.Error(), "3 needed, 2 given") {
 		t.Errorf("%d reply blocks used: %v", used, err)
 	}
-	if _, used, err := c.PrepareReply(t.Context(), body, nil, path.Spec{}, nil); !errors.Is(err, client.ErrTooFewSURBs) || used != 0 {
+	if _, used, err := c.PrepareReply(t.Context(), client.Reply{Body: body}, nil, nil); !errors.Is(err, client.ErrTooFewSURBs) || used != 0 {
 		t.Errorf("%d reply blocks used: %v", used, err)
 	}
-	p, used, err := c.PrepareReply(t.Context(), body, surbs, parseSpec(t, "elm,fir"), nil)
+	p, used, err := c.PrepareReply(t.Context(), client.Reply{Body: body, Path: parseSpec(t, "elm,fir")}, surbs, nil)
 	if err != nil || used != fragments || len(p.Packets) != fragments {
 		t.Fatalf("%d reply blocks used: %v", used, err)
 	}
@@ -178,26 +186,20 @@ func TestLongReply(t *testing.T) {
 func TestSURBsExpire(t *testing.T) {
 	c, clk := newClient(t, descriptors(t))
 	_, secret := identity(t, "", noon)
-	surbs, _, err := c.GenerateSURBs(2, parseAddress(t, "alice@example.com"), secret, path.Spec{}, 3*day)
-	if err != nil {
-		t.Fatal(err)
-	}
+	surbs := generate(t, c, 2, parseAddress(t, "alice@example.com"), secret, path.Spec{}, 3*day)
 	reply := func(surbs []*packet.SURB) error {
-		_, _, err := c.PrepareReply(t.Context(), []byte("x"), surbs, path.Spec{}, nil)
+		_, _, err := c.PrepareReply(t.Context(), client.Reply{Body: []byte("x")}, surbs, nil)
 		return err
 	}
 	clk.Advance(12 * time.Hour)
-	if err := reply(surbs); err != nil {
+	if err := reply(surbs[1:]); err != nil {
 		t.Error("before:", err)
 	}
 	clk.Advance(2 * day)
 	if err := reply(surbs); err == nil || !strings.Contains(err.Error(), "a reply block expired on 2026-11-23") {
 		t.Error("expired:", err)
 	}
-	fresh, _, err := c.GenerateSURBs(1, parseAddress(t, "alice@example.com"), secret, path.Spec{}, 3*day)
-	if err != nil {
-		t.Fatal(err)
-	}
+	fresh := generate(t, c, 1, parseAddress(t, "alice@example.com"), secret, path.Spec{}, 3*day)
 	if err := reply([]*packet.SURB{fresh[0], surbs[0]}); err == nil {
 		t.Error("an expired one among them is accepted")
 	}
@@ -221,7 +223,7 @@ func TestGenerateSURBsRefuses(t *testing.T) {
 		"named servers leave":          {descriptors(t), to, "alder,birch", 30 * day, path.ErrNotUsable},
 		"some servers leave": {slices.Concat(mixServers()[0].descriptor(t), mixServers()[1].descriptor(t), mixServers()[2].descriptor(t),
 			mixServers()[3].descriptor(t, lifetime(-time.Hour, 0, 7))), to, "", client.SURBLifetime, path.ErrTooFewServers},
-		"negative lifetime": {descriptors(t), to, "", -time.Hour, path.ErrRequest},
+		"negative lifetime": {descriptors(t), to, "", -time.Hour, client.ErrSURBLifetime},
 		"no exit":           {descriptors(t, relays), to, "", client.SURBLifetime, path.ErrNoExit},
 		"two legs":          {descriptors(t), to, "alder:birch", client.SURBLifetime, path.ErrSwap},
 		"address too long": {descriptors(t), client.Address{Type: packet.TypeSMTP, Info: make([]byte, packet.HeaderLen)}, "",
@@ -233,15 +235,15 @@ func TestGenerateSURBsRefuses(t *testing.T) {
 			if c.path != "" {
 				spec = parseSpec(t, c.path)
 			}
-			surbs, _, err := user.GenerateSURBs(2, c.to, secret, spec, c.lifetime)
-			if !errors.Is(err, c.want) || surbs != nil {
-				t.Errorf("%d reply blocks, error %v", len(surbs), err)
+			made, err := user.GenerateSURBs(2, c.to, secret, spec, c.lifetime)
+			if !errors.Is(err, c.want) || made != nil {
+				t.Errorf("%+v, error %v", made, err)
 			}
 		})
 	}
 	// The last day that all servers serve.
 	c, _ := newClient(t, descriptors(t))
-	if _, _, err := c.GenerateSURBs(1, to, secret, path.Spec{}, 29*day+12*time.Hour); err != nil {
+	if _, err := c.GenerateSURBs(1, to, secret, path.Spec{}, 29*day+12*time.Hour); err != nil {
 		t.Error(err)
 	}
 }
@@ -249,20 +251,17 @@ func TestGenerateSURBsRefuses(t *testing.T) {
 func TestPrepareReplyRefuses(t *testing.T) {
 	c, _ := newClient(t, descriptors(t))
 	_, secret := identity(t, "", noon)
-	surbs, _, err := c.GenerateSURBs(1, parseAddress(t, "alice@example.com"), secret, path.Spec{}, client.SURBLifetime)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, used, err := c.PrepareReply(t.Context(), nil, surbs, parseSpec(t, "alder:birch"), nil); !errors.Is(err, path.ErrSwap) || used != 0 {
+	surbs := generate(t, c, 1, parseAddress(t, "alice@example.com"), secret, path.Spec{}, client.SURBLifetime)
+	if _, used, err := c.PrepareReply(t.Context(), client.Reply{Path: parseSpec(t, "alder:birch")}, surbs, nil); !errors.Is(err, path.ErrSwap) || used != 0 {
 		t.Errorf("%d used: %v", used, err)
 	}
 	stranger, _ := newClient(t)
-	if _, used, err := stranger.PrepareReply(t.Context(), nil, surbs, path.Spec{}, nil); !errors.Is(err, path.ErrTooFewServers) || used != 0 {
+	if _, used, err := stranger.PrepareReply(t.Context(), client.Reply{}, surbs, nil); !errors.Is(err, path.ErrTooFewServers) || used != 0 {
 		t.Errorf("%d used: %v", used, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if p, _, err := c.PrepareReply(ctx, nil, surbs, path.Spec{}, nil); !errors.Is(err, context.Canceled) || p != nil && p.Packets != nil {
+	if p, _, err := c.PrepareReply(ctx, client.Reply{}, surbs, nil); !errors.Is(err, context.Canceled) || p != nil && p.Packets != nil {
 		t.Error(err)
 	}
 }
@@ -272,14 +271,11 @@ func TestLongReplyInRandomOrder(t *testing.T) {
 	c, _ := newClient(t, descriptors(t))
 	ring, secret := identity(t, "", noon)
 	to := parseAddress(t, "alice@example.com")
-	surbs, _, err := c.GenerateSURBs(6*tries, to, secret, parseSpec(t, "alder"), client.SURBLifetime)
-	if err != nil {
-		t.Fatal(err)
-	}
+	surbs := generate(t, c, 6*tries, to, secret, parseSpec(t, "alder"), client.SURBLifetime)
 	body := randomText(t, 100_000)
 	sorted, paired := 0, 0
 	for range tries {
-		p, used, err := c.PrepareReply(t.Context(), body, surbs, parseSpec(t, "birch"), nil)
+		p, used, err := c.PrepareReply(t.Context(), client.Reply{Body: body, Path: parseSpec(t, "birch")}, surbs, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -200,7 +200,7 @@ func TestReplyRoundTrip(t *testing.T) {
 		address := []byte("dave@example.com")
 		fits := packet.CheckSURB(hops(hidden), packet.TypeSMTP, address)
 		expires := time.Date(2026, 11, 22, 17, 0, 0, 0, time.UTC)
-		s, err := packet.BuildSURB(rnd, nodes(hidden), packet.TypeSMTP, address, secret, expires)
+		s, handle, err := packet.BuildSURB(rnd, nodes(hidden), packet.TypeSMTP, address, secret, expires)
 		if fits != nil {
 			if !errors.Is(err, packet.ErrTooLong) {
 				t.Fatal(err)
@@ -230,7 +230,7 @@ func TestReplyRoundTrip(t *testing.T) {
 		}
 		res := walk(t, p, append(leg1, hidden...))
 		tag, info, err := packet.SplitTag(res.Type, res.Info)
-		if err != nil || !bytes.Equal(info, address) || !crypt.IsSURBSeed(*tag, secret) {
+		if err != nil || !bytes.Equal(info, address) || *tag != handle || !crypt.IsSURBSeed(*tag, secret) {
 			t.Fatalf("delivered to %q: %v", info, err)
 		}
 		got := p[2*packet.HeaderLen:]
@@ -373,7 +373,7 @@ func TestSplitTag(t *testing.T) {
 }
 
 func TestParseSURBsRefuses(t *testing.T) {
-	surbs, err := packet.BuildSURB(rand.NewChaCha8([32]byte{}), nodes([]testNode{newNode(0, "a.example")}), packet.TypeSMTP,
+	surbs, _, err := packet.BuildSURB(rand.NewChaCha8([32]byte{}), nodes([]testNode{newNode(0, "a.example")}), packet.TypeSMTP,
 		[]byte("x@y.example"), []byte("secret"), time.Unix(1900022400, 0))
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,8 @@ type SURB struct {
 }
 
 const (
-	surbMagic    = "SURB"
+	// SURBMagic is how the binary form of a reply block begins.
+	SURBMagic    = "SURB"
 	surbFixedLen = 4 + 2 + 4 + HeaderLen + 2 + 2 + crypt.KeyLen
 	// surbVersion is what the first implementation writes and reads; minion-spec 3.3 says 01 00.
 	surbVersion = 0x0001
@@ -37,21 +38,22 @@ const (
 )
 
 // BuildSURB makes a reply block whose packets go over path and leave as type t at address info (E2E-spec 2.2.5). The keys are derived from
-// a random seed, which becomes the decoding handle, and the identity's secret, so that its owner keeps no state for a SURB. expires is
-// cut to the midnight before; every hop of path must keep its packet key until then.
-func BuildSURB(rnd io.Reader, path []Node, t RoutingType, info, secret []byte, expires time.Time) (*SURB, error) {
+// a random seed, which becomes the decoding handle, and the identity's secret, so that its owner keeps no state for a SURB. The handle
+// is returned too, for owners who want to know which SURB an answer came through. expires is cut to the midnight before; every
+// hop of path must keep its packet key until then.
+func BuildSURB(rnd io.Reader, path []Node, t RoutingType, info, secret []byte, expires time.Time) (*SURB, Tag, error) {
 	if err := CheckSURB(hops(path), t, info); err != nil {
-		return nil, fmt.Errorf("build reply block: %w", err)
+		return nil, Tag{}, fmt.Errorf("build reply block: %w", err)
 	}
 	if err := checkKeys(path); err != nil {
-		return nil, fmt.Errorf("build reply block: %w", err)
+		return nil, Tag{}, fmt.Errorf("build reply block: %w", err)
 	}
 	if sec := expires.Unix(); sec < 0 || sec > math.MaxUint32 {
-		return nil, errors.New("build reply block: expiry date cannot be written")
+		return nil, Tag{}, errors.New("build reply block: expiry date cannot be written")
 	}
 	seed, err := crypt.NewSURBSeed(rnd, secret)
 	if err != nil {
-		return nil, fmt.Errorf("build reply block: %w", err)
+		return nil, Tag{}, fmt.Errorf("build reply block: %w", err)
 	}
 	keys := crypt.SURBKeys(seed, secret, len(path)+1)
 	secrets := make([]crypt.Key, len(path))
@@ -61,7 +63,7 @@ func BuildSURB(rnd io.Reader, path []Node, t RoutingType, info, secret []byte, e
 	tag := Tag(seed)
 	header, err := buildHeader(rnd, plan(path, secrets, t, Exit{Type: t, Info: info, Tag: &tag}.routingInfo()))
 	if err != nil {
-		return nil, err
+		return nil, Tag{}, err
 	}
 	return &SURB{
 		Expires: expires.UTC().Truncate(24 * time.Hour),
@@ -69,7 +71,7 @@ func BuildSURB(rnd io.Reader, path []Node, t RoutingType, info, secret []byte, e
 		Key:     keys[len(path)],
 		Type:    TypeSwapFwdHost,
 		Info:    path[0].AppendRoutingInfo(nil),
-	}, nil
+	}, tag, nil
 }
 
 // FirstHop returns the server that a packet reaches first on the hidden path.
@@ -80,7 +82,7 @@ func (s *SURB) ID() crypt.Digest { return crypt.Hash(s.AppendBinary(nil)) }
 
 // AppendBinary appends the binary form of minion-spec 3.3.
 func (s *SURB) AppendBinary(b []byte) []byte {
-	b = append(b, surbMagic...)
+	b = append(b, SURBMagic...)
 	b = binary.BigEndian.AppendUint16(b, surbVersion)
 	b = binary.BigEndian.AppendUint32(b, uint32(s.Expires.Unix()))
 	b = append(b, s.Header[:]...)
@@ -110,8 +112,8 @@ func parseSURB(b []byte) (s *SURB, rest []byte, err error) {
 	if len(b) < surbFixedLen {
 		return nil, nil, fmt.Errorf("%w: %d bytes are too few", ErrSURB, len(b))
 	}
-	if string(b[:4]) != surbMagic {
-		return nil, nil, fmt.Errorf("%w: it does not begin with %q", ErrSURB, surbMagic)
+	if string(b[:4]) != SURBMagic {
+		return nil, nil, fmt.Errorf("%w: it does not begin with %q", ErrSURB, SURBMagic)
 	}
 	if v := binary.BigEndian.Uint16(b[4:]); v != surbVersion {
 		return nil, nil, fmt.Errorf("%w: version %d.%d", ErrSURB, v>>8, v&0xff)

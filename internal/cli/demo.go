@@ -313,7 +313,7 @@ func (d *demo) reply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	surbs, _, err := d.user.GenerateSURBs(1, home, key.Secret, path.Spec{}, client.SURBLifetime)
+	made, err := d.user.GenerateSURBs(1, home, key.Secret, path.Spec{}, client.SURBLifetime)
 	if err != nil {
 		return err
 	}
@@ -322,7 +322,7 @@ func (d *demo) reply(ctx context.Context) error {
 	clear(d.batches)
 	d.mu.Unlock()
 	err = d.send(ctx, ", and behind them those that the reply block hides", func(w client.Watcher) (*client.Prepared, error) {
-		ready, _, err := d.user.PrepareReply(ctx, []byte(demoAnswer), surbs, path.Spec{}, w)
+		ready, _, err := d.user.PrepareReply(ctx, client.Reply{Body: []byte(demoAnswer)}, made.SURBs, w)
 		return ready, err
 	})
 	if err != nil {

@@ -126,11 +126,11 @@ func TestMailAndReply(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	surbs, _, err := user.GenerateSURBs(2, home, key.Secret, path.Spec{}, client.SURBLifetime)
+	made, err := user.GenerateSURBs(2, home, key.Secret, path.Spec{}, client.SURBLifetime)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, used, err := user.PrepareReply(t.Context(), []byte("An answer.\n"), surbs, path.Spec{}, nil)
+	p, used, err := user.PrepareReply(t.Context(), client.Reply{Body: []byte("An answer.\n")}, made.SURBs, nil)
 	if err != nil || used != 1 {
 		t.Fatalf("%d reply blocks used: %v", used, err)
 	}
