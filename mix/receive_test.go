@@ -247,6 +247,8 @@ func TestFullStore(t *testing.T) {
 		r.clk.Advance(testInterval)
 		return next.total() == len(taken)
 	})
+	// A packet whose acknowledgement is on its way when the mix stops is sent again, and rightly so.
+	eventually(t, "all are known to have arrived", func() bool { return r.mix.Counts().Relayed == uint64(len(taken)) })
 	// The disk is so small that all is in one segment of the store, which the store gives up only when it is sealed.
 	r.reopen().run()
 	before := len(taken)
