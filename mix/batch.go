@@ -46,27 +46,24 @@ func (m *Mix) mixOnce() error {
 		return err
 	}
 	moves := make([]store.Assignment, 0, len(picked))
+	var damaged []store.ID
 	buf := bodies.Get().(*[]byte)
-	defer bodies.Put(buf)
+	defer putBody(buf)
 	for _, i := range picked {
-		body, err := m.store.Read(pool[i], *buf)
-		*buf = body[:0]
-		var rec record
-		if err == nil {
-			rec, err = parseRecord(body)
-		}
-		if errors.Is(err, store.ErrCorrupt) || errors.Is(err, errRecord) {
-			// The disk changed it. Nothing can be done for this packet, and the others must not wait for it.
-			m.counts.corrupt.Add(1)
-			err = m.store.Done(pool[i])
-			if err == nil {
-				continue
-			}
-		}
-		if err != nil {
+		rec, err := m.readRecord(pool[i], buf)
+		switch {
+		case err == nil && len(rec.queue()) <= store.MaxQueueName:
+			moves = append(moves, store.Assignment{ID: pool[i], Queue: rec.queue(), Queued: m.roundedNow()})
+		case err == nil || errors.Is(err, errRecord):
+			// Nothing can be done for this packet, and the others must not wait for it.
+			damaged = append(damaged, pool[i])
+		case isFatal(err):
 			return fmt.Errorf("read the pool: %w", err)
 		}
-		moves = append(moves, store.Assignment{ID: pool[i], Queue: rec.queue(), Queued: m.roundedNow()})
+	}
+	m.counts.corrupt.Add(uint64(len(damaged)))
+	if err := m.dispatch.erase(false, damaged...); err != nil {
+		return err
 	}
 	if err := m.store.Move(moves); err != nil {
 		if errors.Is(err, store.ErrFull) {

@@ -50,9 +50,18 @@ const (
 	packetKeyBits = 2048
 	day           = 24 * time.Hour
 
-	// keyLead is how long before the last packet key ends the next one is made and announced.
-	keyLead = 14 * day
+	// maxLead is how long before the last packet key ends the next one begins: longer than a packet may travel or a reply block usually
+	// lives (MaxRetry and SURBLifetime of package client), so that there is always a descriptor that covers all of it.
+	maxLead = 8 * day
+	// maxAnnounce is how long before it begins a packet key is made and announced.
+	maxAnnounce = 14 * day
+	// keyEarly is how long before its time a packet key is accepted, for senders whose clock is ahead.
+	keyEarly = day
 )
+
+// ErrNoIdentity says that there are packet keys, and no identity key that they belong to.
+var ErrNoIdentity = errors.New("the identity key is missing though there are packet keys: restore it from a backup, " +
+	"or remove the packet keys to begin as a new mix")
 
 var errNoKey = errors.New("no packet key")
 
@@ -62,6 +71,9 @@ func loadIdentity(dir string, bits int) (key *rsa.PrivateKey, fresh bool, err er
 	key, err = readKey(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, false, err
+	}
+	if sets, err := filepath.Glob(filepath.Join(dir, keySetPrefix+"*")); err != nil || len(sets) > 0 {
+		return nil, false, fmt.Errorf("%s: %w", path, errors.Join(ErrNoIdentity, err))
 	}
 	if key, err = crypt.GenerateKey(bits); err != nil {
 		return nil, false, err
@@ -105,7 +117,8 @@ func readKey(path string) (*rsa.PrivateKey, error) {
 	return key, nil
 }
 
-// keyRing holds the mix's keys. Only the goroutine that opens or maintains the mix changes it.
+// keyRing holds the mix's keys. Only the goroutine that opens or maintains the mix changes it; sets and their descriptors are changed
+// under Mix.keyUse, since others read them.
 type keyRing struct {
 	dir      string
 	identity *rsa.PrivateKey
@@ -183,91 +196,92 @@ func (r *keyRing) loadSet(dir string) (*keySet, error) {
 	return &keySet{dir: dir, key: key, desc: desc, dec: dec, log: log}, nil
 }
 
-// maintain makes the keys that are needed at now and soon after, signs descriptors anew whose contents no longer fit the configuration, and
-// destroys keys whose time is over. It reports whether anything changed.
-func (r *keyRing) maintain(now time.Time) (changed bool, err error) {
-	kept := r.sets[:0]
-	for _, s := range r.sets {
-		if !now.After(s.desc.ValidUntil.Add(r.overlap)) {
-			kept = append(kept, s)
-			continue
-		}
-		changed = true
-		err := r.store.CloseLog(s.log)
-		if err == nil {
-			err = r.destroy(s.dir)
-		}
-		if err != nil {
-			return changed, fmt.Errorf("destroy expired packet key: %w", err)
-		}
-	}
-	r.sets = kept
-	for {
-		after := now.UTC().Truncate(day)
-		if n := len(r.sets); n > 0 {
-			if end := r.sets[n-1].desc.ValidUntil; end.After(after) {
-				after = end
-			}
-		}
-		if after.After(now.Add(keyLead)) {
-			break
-		}
-		if err := r.create(now, after); err != nil {
-			return changed, fmt.Errorf("make packet key: %w", err)
-		}
-		changed = true
-	}
-	for _, s := range r.sets {
-		resigned, err := r.refresh(s, now)
-		if err != nil {
-			return changed, fmt.Errorf("sign descriptor: %w", err)
-		}
-		changed = changed || resigned
-	}
-	return changed, nil
+// lead is by how much the periods of two successive keys overlap. Never are more than two keys accepted at one time.
+func (r *keyRing) lead() time.Duration {
+	return max(0, min(maxLead, ((r.lifetime-4*day)/2).Truncate(day)))
 }
 
-// create makes a key set that is valid from after on.
-func (r *keyRing) create(now, after time.Time) error {
+// nextPeriod returns when the next key that has to be made begins; false if none has to be made at now.
+func (r *keyRing) nextPeriod(now time.Time) (after time.Time, needed bool) {
+	live := false
+	var end time.Time
+	for _, s := range r.sets {
+		live = live || s.desc.LiveAt(now)
+		if s.desc.ValidUntil.After(end) {
+			end = s.desc.ValidUntil
+		}
+	}
+	if !live {
+		// The first start, a long stop, or a clock that is or was wrong.
+		if len(r.sets) > 0 {
+			r.log.Warn("none of the packet keys is valid now, so another one is made; is the clock right?", "now", now.UTC().Format(time.DateTime))
+		}
+		return now.UTC().Truncate(day), true
+	}
+	after = end.Add(-r.lead())
+	return after, !after.After(now.Add(min(maxAnnounce, r.lifetime)))
+}
+
+// expired returns the sets whose overlap is over at now.
+func (r *keyRing) expired(now time.Time) []*keySet {
+	var out []*keySet
+	for _, s := range r.sets {
+		if now.After(s.desc.ValidUntil.Add(r.overlap)) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// forget takes sets out of the ring and closes their replay logs. What goes wrong there does not keep the keys.
+func (r *keyRing) forget(sets []*keySet) (err error) {
+	for _, s := range sets {
+		r.sets = slices.DeleteFunc(r.sets, func(o *keySet) bool { return o == s })
+		err = errors.Join(err, r.store.CloseLog(s.log))
+	}
+	return err
+}
+
+func (r *keyRing) add(s *keySet) {
+	r.sets = append(r.sets, s)
+	r.sort()
+}
+
+// create makes a key set that is valid from after on. It does not add it to the ring.
+func (r *keyRing) create(now, after time.Time) (*keySet, error) {
 	key, err := crypt.GenerateKey(packetKeyBits)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	text, err := r.sign(key, now, after, after.Add(r.lifetime.Truncate(day)))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	name, err := r.nextName()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	dir := filepath.Join(r.dir, name)
 	if err := os.Mkdir(dir, 0o700); err != nil {
-		return err
+		return nil, err
 	}
 	log, err := r.store.CreateLog(filepath.Join(dir, replayDir), name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := r.store.CloseLog(log); err != nil {
-		return err
+		return nil, err
 	}
 	if err := durable.WriteFile(filepath.Join(dir, descriptorFile), text, 0o644); err != nil {
-		return err
+		return nil, err
 	}
 	if err := durable.SyncDir(r.dir); err != nil {
-		return err
+		return nil, err
 	}
 	if err := writeKey(filepath.Join(dir, packetKeyFile), key); err != nil {
-		return err
+		return nil, err
 	}
-	set, err := r.loadSet(dir)
-	if err != nil {
-		return err
-	}
-	r.sets = append(r.sets, set)
-	r.sort()
-	return nil
+	return r.loadSet(dir)
 }
 
 // nextName returns the name after the highest one in use.
@@ -294,29 +308,28 @@ func (r *keyRing) sign(key *rsa.PrivateKey, published, after, until time.Time) (
 	}))
 }
 
-// refresh signs the descriptor of s anew if it no longer says what the configuration says.
-func (r *keyRing) refresh(s *keySet, now time.Time) (bool, error) {
-	// Signatures are random and the publication time moves, so the texts are compared without both.
+// refresh signs the descriptor of s anew if it no longer says what the configuration says, and returns the new one; else nil.
+func (r *keyRing) refresh(s *keySet, now time.Time) (*directory.Descriptor, error) {
+	// Signatures are random and the publication time moves, so what is compared is a descriptor of the old time, by its digest.
 	want, err := r.sign(s.key, s.desc.Published, s.desc.ValidAfter, s.desc.ValidUntil)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	fresh, err := directory.ParseDescriptor(want)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	if fresh.Digest() == s.desc.Digest() {
-		return false, nil
+		return nil, nil
 	}
 	text, err := r.sign(s.key, now, s.desc.ValidAfter, s.desc.ValidUntil)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	if err := durable.WriteFile(filepath.Join(s.dir, descriptorFile), text, 0o644); err != nil {
-		return false, err
+		return nil, err
 	}
-	s.desc, err = directory.ParseDescriptor(text)
-	return true, err
+	return directory.ParseDescriptor(text)
 }
 
 // destroy erases a key set. Renaming the key is the commit point: from then on the set is gone, and load finishes what a crash leaves.
@@ -365,12 +378,12 @@ func overwrite(path string) error {
 	return errors.Join(err, f.Close())
 }
 
-// inUse returns the key sets whose packets are accepted at now, the current one first: from Valid-After on until the overlap after
-// Valid-Until is over, at most two.
+// inUse returns the key sets whose packets are accepted at now, the latest first: from a little before Valid-After until the
+// overlap after Valid-Until is over, at most two.
 func (r *keyRing) inUse(now time.Time) []*keySet {
 	var live []*keySet
 	for _, s := range slices.Backward(r.sets) {
-		if !now.Before(s.desc.ValidAfter) && !now.After(s.desc.ValidUntil.Add(r.overlap)) {
+		if !now.Before(s.desc.ValidAfter.Add(-keyEarly)) && !now.After(s.desc.ValidUntil.Add(r.overlap)) {
 			live = append(live, s)
 		}
 	}

@@ -42,8 +42,8 @@ type Mix struct {
 	intake   *intake
 	dispatch *dispatcher
 
-	counts   counters
-	fullOnce sync.Once
+	counts counters
+	full   occasional
 }
 
 // Open prepares a mix: it reads its keys and store, or on the first start makes them, and brings the descriptor up to date. Another
@@ -85,6 +85,12 @@ func Open(cfg Config) (_ *Mix, err error) {
 	}
 	if err := m.maintain(); err != nil {
 		return nil, err
+	}
+	if err := m.store.DropOrphans(); err != nil {
+		return nil, fmt.Errorf("packet store: %w", err)
+	}
+	for _, damage := range m.store.Damage() {
+		cfg.Logger.Error("the packet store is damaged; what was there is lost", "place", damage.String())
 	}
 	if m.links, err = mmtp.NewLinkIdentity(identity, cfg.Nickname, cfg.Clock.Now); err != nil {
 		return nil, err
@@ -162,37 +168,79 @@ func (m *Mix) Run(ctx context.Context, listeners ...net.Listener) error {
 	return failure
 }
 
-// maintain brings keys and descriptors up to date.
+// maintain makes the keys that are needed now and soon, signs descriptors anew that no longer fit the configuration, puts the right
+// keys into use and destroys those whose time is over.
 func (m *Mix) maintain() error {
 	now := m.cfg.Clock.Now()
-	m.keyUse.Lock()
-	defer m.keyUse.Unlock()
-	for _, s := range m.ring.sets {
-		if now.After(s.desc.ValidUntil.Add(m.cfg.KeyOverlap)) {
-			m.dead[s.log] = true
-		}
+	over := m.ring.expired(now)
+	if len(over) > 0 {
+		m.retire(over)
 	}
-	changed, err := m.ring.maintain(now)
-	if err != nil {
-		return err
+	changed := len(over) > 0
+	for {
+		after, needed := m.ring.nextPeriod(now)
+		if !needed {
+			break
+		}
+		set, err := m.ring.create(now, after)
+		if err != nil {
+			return fmt.Errorf("make packet key: %w", err)
+		}
+		m.keyUse.Lock()
+		m.ring.add(set)
+		m.keyUse.Unlock()
+		changed = true
+	}
+	for _, s := range m.ring.sets {
+		desc, err := m.ring.refresh(s, now)
+		if err != nil {
+			return fmt.Errorf("sign descriptor: %w", err)
+		}
+		if desc != nil {
+			m.keyUse.Lock()
+			s.desc = desc
+			m.keyUse.Unlock()
+			changed = true
+		}
 	}
 	use, err := newKeysInUse(m.ring.inUse(now))
 	if err != nil {
 		return err
 	}
 	m.keys.Store(use)
+	if err := m.writeDescriptors(now); err != nil {
+		return err
+	}
+	if changed {
+		m.cfg.Logger.Info("keys and descriptors are up to date", "file", m.descriptorPath())
+	}
+	return nil
+}
+
+// retire destroys key sets. What cannot be destroyed now is not used any more all the same, and destroyed at the next start.
+func (m *Mix) retire(over []*keySet) {
+	m.keyUse.Lock()
+	for _, s := range over {
+		m.dead[s.log] = true
+	}
+	err := m.ring.forget(over)
+	m.keyUse.Unlock()
+	for _, s := range over {
+		err = errors.Join(err, m.ring.destroy(s.dir))
+	}
+	if err != nil {
+		m.cfg.Logger.Error("cannot destroy an expired packet key; will try again at the next start", "error", err)
+	}
+}
+
+func (m *Mix) descriptorPath() string { return filepath.Join(m.cfg.KeyDir, CurrentDescriptorFile) }
+
+func (m *Mix) writeDescriptors(now time.Time) error {
 	var text []byte
 	for _, d := range m.ring.current(now) {
 		text = append(text, d.Text()...)
 	}
-	path := filepath.Join(m.cfg.KeyDir, CurrentDescriptorFile)
-	if err := durable.WriteFile(path, text, 0o644); err != nil {
-		return err
-	}
-	if changed {
-		m.cfg.Logger.Info("keys and descriptors are up to date", "file", path)
-	}
-	return nil
+	return durable.WriteFile(m.descriptorPath(), text, 0o644)
 }
 
 // living leaves out entries whose key was destroyed after their packet was unwrapped. keyUse is held.
@@ -211,8 +259,10 @@ func (m *Mix) living(entries []store.Entry) []store.Entry {
 
 const maintenanceInterval = time.Hour
 
-// maintenance looks after the keys every hour. A failure is logged and tried again: the keys in use go on working.
+// maintenance looks after the keys every hour, and sees to it daily that what was erased leaves the disk. A failure is logged and
+// tried again: what is in use goes on working.
 func (m *Mix) maintenance(ctx context.Context) error {
+	swept := m.cfg.Clock.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -221,6 +271,18 @@ func (m *Mix) maintenance(ctx context.Context) error {
 		}
 		if err := m.maintain(); err != nil {
 			m.cfg.Logger.Error("cannot bring keys up to date; will try again in an hour", "error", err)
+		}
+		now := m.cfg.Clock.Now()
+		if now.Sub(swept) < day {
+			continue
+		}
+		swept = now
+		switch err := m.store.Sweep(ctx); {
+		case err == nil || ctx.Err() != nil:
+		case isFatal(err):
+			return fmt.Errorf("packet store: %w", err)
+		default:
+			m.cfg.Logger.Error("erased packets are still on the disk; will try again in a day", "error", err)
 		}
 	}
 }
@@ -231,7 +293,25 @@ func (m *Mix) roundedNow() uint32 {
 }
 
 func (m *Mix) warnFull() {
-	m.fullOnce.Do(func() {
+	if m.full.now(m.cfg.Clock.Now()) {
 		m.cfg.Logger.Warn("the packet store is full: packets are being rejected until some have left. Raise MaxDisk or free disk space")
-	})
+	}
+}
+
+// occasional lets something happen, at most once in a while: lines that anybody can cause must not fill the log or tell of traffic.
+type occasional struct {
+	mu   sync.Mutex
+	last time.Time
+}
+
+const occasion = time.Hour
+
+func (o *occasional) now(t time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.last.IsZero() && t.Sub(o.last) < occasion {
+		return false
+	}
+	o.last = t
+	return true
 }

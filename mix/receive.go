@@ -16,8 +16,9 @@ import (
 // maxSelfHops bounds how often one packet can name this mix as its own next hop; no header holds more.
 const maxSelfHops = 32
 
-// An arrival is something to acknowledge at the next tick: a packet, padding or junk.
+// An arrival is something to acknowledge at a tick: a packet, padding or junk.
 type arrival struct {
+	at      time.Time     // when it arrived; real time
 	entries []store.Entry // nil: nothing to store
 	body    *[]byte       // the buffer behind the entries' body, to be used again
 	ack     func(accepted bool)
@@ -34,8 +35,9 @@ type intake struct {
 }
 
 type job struct {
-	p   *packet.Packet
+	p   *packet.Packet // nil: padding or junk
 	ack func(bool)
+	at  time.Time
 }
 
 func newIntake(m *Mix) *intake {
@@ -45,19 +47,20 @@ func newIntake(m *Mix) *intake {
 // Room implements mmtp.Handler.
 func (in *intake) Room() bool { return in.mix.store.Room() }
 
-// Handle implements mmtp.Handler. It blocks while all workers are busy, so that the connections wait and not the memory.
-func (in *intake) Handle(kind mmtp.Kind, p *packet.Packet, ack func(bool)) {
-	if kind == mmtp.KindPacket {
-		in.jobs <- job{p, ack}
-		return
-	}
-	in.add(arrival{ack: ack})
+// Handle implements mmtp.Handler. It blocks while all workers are busy, so that the connections wait and not the memory. Padding and
+// junk wait in the same line as packets.
+func (in *intake) Handle(_ mmtp.Kind, p *packet.Packet, ack func(bool)) {
+	in.jobs <- job{p, ack, time.Now()}
 }
 
 func (in *intake) add(a arrival) {
 	in.mu.Lock()
 	in.waiting = append(in.waiting, a)
 	in.mu.Unlock()
+	in.poke()
+}
+
+func (in *intake) poke() {
 	select {
 	case in.wake <- struct{}{}:
 	default:
@@ -67,9 +70,12 @@ func (in *intake) add(a arrival) {
 // work unwraps packets until jobs is closed.
 func (in *intake) work() {
 	for j := range in.jobs {
-		a := in.unwrap(j.p)
-		a.ack = j.ack
-		mmtp.Recycle(j.p)
+		var a arrival
+		if j.p != nil {
+			a = in.unwrap(j.p)
+			mmtp.Recycle(j.p)
+		}
+		a.at, a.ack = j.at, j.ack
 		in.add(a)
 	}
 }
@@ -78,6 +84,13 @@ var bodies = sync.Pool{New: func() any {
 	b := make([]byte, 0, packet.Size+512)
 	return &b
 }}
+
+// putBody wipes a buffer before others get it.
+func putBody(b *[]byte) {
+	clear((*b)[:cap(*b)])
+	*b = (*b)[:0]
+	bodies.Put(b)
+}
 
 // unwrap takes off a layer, and further ones as long as the next hop is this mix itself (minion-spec 4 forbids going over the network
 // for that). A packet that is not for us or not in order becomes an arrival without entries.
@@ -102,6 +115,10 @@ func (in *intake) unwrap(p *packet.Packet) arrival {
 				return a
 			}
 			rec.kind = recordRelay
+			if len(rec.queue()) > store.MaxQueueName {
+				a.entries = append(a.entries, entry) // no server has a name like this
+				return a
+			}
 		case packet.Deliver:
 			if in.mix.exits[res.Type] == nil {
 				a.entries = append(a.entries, entry)
@@ -122,31 +139,45 @@ func (in *intake) unwrap(p *packet.Packet) arrival {
 	return a
 }
 
-// ticks commits what has arrived, at tick boundaries, until stop is closed and nothing waits any more. A tick writes and syncs
-// whether or not one of its arrivals is kept: good packets, bad ones, replays and padding look alike from outside.
+// ticks commits what has arrived, at tick boundaries, until stop is closed and nothing waits any more. Each arrival is committed and
+// acknowledged at the first boundary that is a whole tick or more away from its arrival: by then a packet is unwrapped, so
+// good packets, bad ones, replays and padding look alike from outside. A tick writes and syncs whether or not any of
+// its arrivals is kept.
+//
+// The tick paces the disk; it is no time of the protocol and does not follow the injected clock.
 func (in *intake) ticks(stop <-chan struct{}) error {
-	// The tick paces the disk; it is no time of the protocol and does not follow the injected clock.
-	ticker := time.NewTicker(in.mix.cfg.Tick)
-	defer ticker.Stop()
+	tick := in.mix.cfg.Tick
+	begun := time.Now()
 	for {
 		select {
 		case <-in.wake:
 		case <-stop:
-			return in.commit()
+			return in.commit(time.Now())
 		}
-		<-ticker.C
-		if err := in.commit(); err != nil {
+		boundary := begun.Add((time.Since(begun)/tick + 1) * tick)
+		time.Sleep(time.Until(boundary))
+		if err := in.commit(boundary.Add(-tick)); err != nil {
 			return err
 		}
 	}
 }
 
-// commit stores everything that waits in one transaction and acknowledges it. The error is fatal for the mix.
-func (in *intake) commit() error {
+// commit stores what arrived until a moment in one transaction and acknowledges it. The error is fatal for the mix.
+func (in *intake) commit(until time.Time) error {
 	in.mu.Lock()
-	batch := in.waiting
-	in.waiting = nil
+	var batch, later []arrival
+	for _, a := range in.waiting {
+		if a.at.After(until) {
+			later = append(later, a)
+		} else {
+			batch = append(batch, a)
+		}
+	}
+	in.waiting = later
 	in.mu.Unlock()
+	if len(later) > 0 {
+		in.poke()
+	}
 	if len(batch) == 0 {
 		return nil
 	}
@@ -164,7 +195,7 @@ func (in *intake) commit() error {
 		// A full disk refuses every arrival of the tick: that some carried nothing to store is nobody's business.
 		a.ack(err == nil)
 		if a.body != nil {
-			bodies.Put(a.body)
+			putBody(a.body)
 		}
 	}
 	if full {

@@ -87,6 +87,11 @@ type workspace struct {
 	swapped [HeaderLen + PayloadLen]byte
 }
 
+func (ws *workspace) wipe() {
+	clear(ws.header[:])
+	clear(ws.swapped[:])
+}
+
 var workspaces = sync.Pool{New: func() any { return new(workspace) }}
 
 // Unwrap takes off one layer, in place (minion-spec 3.2.5). After Relay p is the packet to send on; after Deliver its payload (the last
@@ -122,7 +127,7 @@ func (u *Unwrapper) Unwrap(p *Packet) (Result, error) {
 	res.ApplicationKey = u.subKey(sh.secret, crypt.LabelApplicationKey)
 	ws := workspaces.Get().(*workspace)
 	defer workspaces.Put(ws)
-	defer clear(ws.header[:])
+	defer ws.wipe()
 
 	info := u.advance(ws, p, plain, &sh)
 	header2, payload := p[HeaderLen:2*HeaderLen], payloadOf(p)

@@ -6,8 +6,10 @@
 package reassemble
 
 import (
+	"bytes"
 	"context"
 	"iter"
+	"time"
 
 	"mixminion/delivery"
 	"mixminion/internal/crypt"
@@ -21,17 +23,17 @@ type Config struct {
 	Exits map[packet.RoutingType]delivery.Exit
 	// MaximumFragments is how many packets a message may have; it stands in the descriptor.
 	MaximumFragments int
-	// MaximumMemory bounds the fragments that are looked at in one attempt, in bytes. What is over waits. 0 means 256 MiB.
+	// MaximumMemory bounds the messages that are put together at one time, in bytes; a single one may exceed it. 0 means 64 MiB.
 	MaximumMemory int
 }
 
-const defaultMemory = 256 << 20
+const defaultMemory = 64 << 20
 
 // maxFinished bounds how many finished messages are remembered, so that their late fragments need not wait for nothing.
 const maxFinished = 10000
 
-// Exit implements delivery.Exit. Unlike other exits it tells the outcome of an item when its message is complete or at the end, not before
-// it pulls the next one, and Retry means that fragments are still missing.
+// Exit implements delivery.Exit. Unlike other exits it goes through the items more than once, tells the outcome of an item when it has
+// seen all of them, and means by Retry that fragments are still missing or that the whole message could not be delivered yet.
 type Exit struct {
 	cfg      Config
 	finished map[message.ID]bool
@@ -45,22 +47,75 @@ func New(cfg Config) *Exit {
 	return &Exit{cfg: cfg, finished: map[message.ID]bool{}}
 }
 
-// assembling is one message on its way to completeness.
+// assembling is one message on its way to completeness. It holds no data of fragments until it is complete.
 type assembling struct {
 	*message.Assembly
-	data  map[uint32][]byte
-	ids   []uint64
-	last  delivery.Item // the youngest: it dates the mail
-	ended bool
+	ids    []uint64          // all fragments seen
+	kept   map[uint64]uint32 // those needed, and their index
+	data   map[uint32][]byte // in the second pass
+	queued time.Time         // of the youngest: it dates the mail
+	broken bool
 }
 
-// Deliver implements delivery.Exit.
+// Deliver implements delivery.Exit. It goes through items twice: first to see which messages are complete, then to fetch those. So what
+// waits takes no memory but an account of each fragment.
 func (x *Exit) Deliver(ctx context.Context, items iter.Seq[delivery.Item], done func(uint64, delivery.Outcome)) error {
-	dropped := func(why delivery.Reason) delivery.Outcome {
-		return delivery.Outcome{Status: delivery.Dropped, Reason: why}
+	groups := x.sort(ctx, items, done)
+	if err := ctx.Err(); err != nil {
+		return err
 	}
+	var ready []*assembling
+	for _, g := range groups {
+		switch {
+		case g.broken:
+			// Somebody mixes fragments of two messages under one name; nothing of it can be trusted (E2E-spec 2.3.3).
+			x.end(g, done, dropped(delivery.Corrupt))
+		case g.Ready():
+			ready = append(ready, g)
+		default:
+			tell(g, done, delivery.Outcome{})
+		}
+	}
+	for len(ready) > 0 {
+		n, memory := 0, 0
+		for n < len(ready) && (n == 0 || memory+int(ready[n].Size()) <= x.cfg.MaximumMemory) {
+			memory += int(ready[n].Size())
+			n++
+		}
+		if err := x.completeAll(ctx, ready[:n], items, done); err != nil {
+			for _, g := range ready[n:] {
+				tell(g, done, delivery.Outcome{})
+			}
+			return err
+		}
+		ready = ready[n:]
+	}
+	return nil
+}
+
+func dropped(why delivery.Reason) delivery.Outcome {
+	return delivery.Outcome{Status: delivery.Dropped, Reason: why}
+}
+
+// tell tells the outcome of all fragments of a message.
+func tell(g *assembling, done func(uint64, delivery.Outcome), out delivery.Outcome) {
+	for _, id := range g.ids {
+		done(id, out)
+	}
+}
+
+// end tells the outcome of a message that is done with.
+func (x *Exit) end(g *assembling, done func(uint64, delivery.Outcome), out delivery.Outcome) {
+	tell(g, done, out)
+	if len(x.finished) >= maxFinished {
+		clear(x.finished)
+	}
+	x.finished[g.ID()] = true
+}
+
+// sort is the first pass: it gives every fragment to the account of its message and tells the outcome of what has none.
+func (x *Exit) sort(ctx context.Context, items iter.Seq[delivery.Item], done func(uint64, delivery.Outcome)) map[message.ID]*assembling {
 	groups := map[message.ID]*assembling{}
-	memory := 0
 	for it := range items {
 		d, err := message.DecodePayload(it.Payload)
 		if err != nil || d.Kind != message.KindFragment || len(it.Info) != 0 {
@@ -84,73 +139,72 @@ func (x *Exit) Deliver(ctx context.Context, items iter.Seq[delivery.Item], done 
 				done(it.ID, dropped(delivery.Malformed))
 				continue
 			}
-			g = &assembling{Assembly: a, data: map[uint32][]byte{}}
+			g = &assembling{Assembly: a, kept: map[uint64]uint32{}}
 			groups[f.ID] = g
 		}
-		if g.ended {
-			done(it.ID, dropped(delivery.None))
-			continue
-		}
-		if memory+len(f.Data) > x.cfg.MaximumMemory {
-			done(it.ID, delivery.Outcome{})
-			continue
-		}
 		g.ids = append(g.ids, it.ID)
-		if it.Queued.After(g.last.Queued) {
-			g.last = delivery.Item{Queued: it.Queued}
+		if it.Queued.After(g.queued) {
+			g.queued = it.Queued
 		}
 		keep, err := g.Add(f, message.Opener{})
 		if err != nil {
-			// Somebody mixes fragments of two messages under one name; nothing of it can be trusted (E2E-spec 2.3.3).
-			x.end(g, done, dropped(delivery.Corrupt))
-			continue
+			g.broken = true
+		} else if keep {
+			g.kept[it.ID] = f.Index
 		}
-		if keep {
-			g.data[f.Index] = append([]byte(nil), f.Data...)
-			memory += len(f.Data)
-		}
-		if g.Ready() {
-			for _, b := range g.data {
-				memory -= len(b)
-			}
-			out, err := x.complete(ctx, g)
-			if out.Status != delivery.Retry {
-				x.end(g, done, out)
-			}
-			clear(g.data)
-			if err != nil {
-				return err
-			}
-		}
-		if err := ctx.Err(); err != nil {
-			return err
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	for _, g := range groups {
-		if !g.ended {
-			for _, id := range g.ids {
-				done(id, delivery.Outcome{})
+	return groups
+}
+
+// completeAll is the second pass, for some messages: it fetches their fragments and hands them on.
+func (x *Exit) completeAll(ctx context.Context, ready []*assembling, items iter.Seq[delivery.Item], done func(uint64, delivery.Outcome)) error {
+	owner := map[uint64]*assembling{}
+	for _, g := range ready {
+		g.data = map[uint32][]byte{}
+		for id := range g.kept {
+			owner[id] = g
+		}
+	}
+	for it := range items {
+		g := owner[it.ID]
+		if g == nil {
+			continue
+		}
+		if d, err := message.DecodePayload(it.Payload); err == nil && d.Kind == message.KindFragment {
+			g.data[g.kept[it.ID]] = bytes.Clone(d.Fragment.Data)
+		}
+	}
+	for i, g := range ready {
+		out := delivery.Outcome{}
+		var err error
+		if len(g.data) == len(g.kept) {
+			out, err = x.complete(ctx, g)
+		}
+		g.data = nil
+		if out.Status == delivery.Retry {
+			tell(g, done, out)
+		} else {
+			x.end(g, done, out)
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			for _, g := range ready[i+1:] {
+				tell(g, done, delivery.Outcome{})
 			}
+			return err
 		}
 	}
 	return nil
 }
 
-// end tells the outcome of all fragments of a message.
-func (x *Exit) end(g *assembling, done func(uint64, delivery.Outcome), out delivery.Outcome) {
-	g.ended = true
-	for _, id := range g.ids {
-		done(id, out)
-	}
-	if len(x.finished) >= maxFinished {
-		clear(x.finished)
-	}
-	x.finished[g.ID()] = true
-}
-
 // complete puts a message together and hands it on.
 func (x *Exit) complete(ctx context.Context, g *assembling) (delivery.Outcome, error) {
-	corrupt := delivery.Outcome{Status: delivery.Dropped, Reason: delivery.Corrupt}
+	corrupt := dropped(delivery.Corrupt)
 	whole, err := g.Reassemble(func(i uint32) ([]byte, error) { return g.data[i], nil })
 	if err != nil {
 		return corrupt, nil
@@ -161,9 +215,9 @@ func (x *Exit) complete(ctx context.Context, g *assembling) (delivery.Outcome, e
 	}
 	next := x.cfg.Exits[to.Type]
 	if next == nil {
-		return delivery.Outcome{Status: delivery.Dropped, Reason: delivery.Malformed}, nil
+		return dropped(delivery.Malformed), nil
 	}
-	item := delivery.Item{Type: to.Type, Info: to.Info, Reassembled: compressed, Queued: g.last.Queued}
+	item := delivery.Item{Type: to.Type, Info: to.Info, Reassembled: compressed, Queued: g.queued}
 	// All attempts must give the mail the same name, and fragments of later attempts may be others; the message's ID stays.
 	id := g.ID()
 	name := crypt.Hash([]byte("mail of a reassembled message"), id[:])

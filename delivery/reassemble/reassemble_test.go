@@ -91,7 +91,7 @@ func TestReassemble(t *testing.T) {
 		t.Fatalf("three fragments: %v, %v", out, err)
 	}
 	out, err = deliver(t, x, items[:5])
-	if err != nil || len(m.got) != 1 || count(out, delivery.Delivered) != 4 || count(out, delivery.Dropped) != 1 {
+	if err != nil || len(m.got) != 1 || count(out, delivery.Delivered) != 5 {
 		t.Fatalf("five fragments: %v, %v", out, err)
 	}
 	if d, err := message.DecodeReassembled(m.got[0].Reassembled); err != nil || !bytes.HasSuffix(body, d.Body) || !m.got[0].Queued.Equal(today) {
@@ -115,7 +115,7 @@ func TestRetryKeepsName(t *testing.T) {
 	}
 	m.err, m.outcome = nil, delivery.Outcome{Status: delivery.Delivered}
 	slices.Reverse(items)
-	if out, err = deliver(t, x, items); err != nil || count(out, delivery.Delivered) != 2 {
+	if out, err = deliver(t, x, items); err != nil || count(out, delivery.Delivered) != 3 {
 		t.Fatalf("%v, %v", out, err)
 	}
 	if len(m.got) != 2 || m.got[0].Nonce != m.got[1].Nonce || m.got[0].Nonce == [16]byte{} {
@@ -155,14 +155,36 @@ func resealed(t *testing.T, a, b *packet.Payload) *packet.Payload {
 	return &out
 }
 
-func TestMemoryBound(t *testing.T) {
+// TestSmallMemory: what may be put together at one time bounds memory, not what can be delivered.
+func TestSmallMemory(t *testing.T) {
 	m := &mailbox{outcome: delivery.Outcome{Status: delivery.Delivered}}
 	x := reassemble.New(reassemble.Config{
 		Exits: map[packet.RoutingType]delivery.Exit{packet.TypeSMTP: m}, MaximumFragments: 66, MaximumMemory: 60_000,
 	})
-	_, items := fragments(t, 100_000)
+	var items []delivery.Item
+	for range 3 {
+		_, some := fragments(t, 50_000)
+		items = append(items, some...)
+	}
 	out, err := deliver(t, x, items)
-	if err != nil || count(out, delivery.Retry) != len(items) {
+	if err != nil || len(m.got) != 3 || count(out, delivery.Delivered) != len(items) {
+		t.Errorf("%d messages, %v, %v", len(m.got), out, err)
+	}
+}
+
+// TestSurplusAfterRefusal: a message whose delivery was put off survives its surplus fragments.
+func TestSurplusAfterRefusal(t *testing.T) {
+	m := &mailbox{} // Retry
+	x := newExit(m)
+	_, items := fragments(t, 40_000) // 2 of 3
+	for range 3 {
+		out, err := deliver(t, x, items)
+		if err != nil || count(out, delivery.Retry) != len(items) {
+			t.Fatalf("%v, %v", out, err)
+		}
+	}
+	m.outcome = delivery.Outcome{Status: delivery.Delivered}
+	if out, err := deliver(t, x, items); err != nil || count(out, delivery.Delivered) != len(items) {
 		t.Errorf("%v, %v", out, err)
 	}
 }

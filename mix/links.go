@@ -1,0 +1,57 @@
+package mix
+
+// links shares out the links to next hops. Half of them are kept for hops that have taken a packet since the start: whoever floods the
+// mix with packets for hops that do not exist, or do not answer, must not hold up those that do.
+type links struct {
+	most    int             // at one time
+	used    int             // by attempts that are running
+	guesses int             // of those, at hops that have not worked yet
+	works   map[string]bool // by queue
+	guessed map[string]bool // running attempts that count as guesses
+}
+
+// maxWorking bounds what is remembered; a network has far fewer mixes.
+const maxWorking = 10000
+
+// take counts an attempt at a queue; false if there are enough already. Attempts at exits are not counted: there are few of them.
+func (l *links) take(queue string) bool {
+	if queue[0] != hopQueuePrefix {
+		return true
+	}
+	guess := !l.works[queue]
+	if l.used >= l.most || guess && l.guesses >= max(1, l.most/2) {
+		return false
+	}
+	l.used++
+	if guess {
+		l.guesses++
+		if l.guessed == nil {
+			l.guessed = map[string]bool{}
+		}
+		l.guessed[queue] = true
+	}
+	return true
+}
+
+// giveBack ends an attempt that take counted. worked tells that the hop has taken a packet.
+func (l *links) giveBack(queue string, worked bool) {
+	if queue[0] != hopQueuePrefix {
+		return
+	}
+	l.used--
+	if l.guessed[queue] {
+		l.guesses--
+		delete(l.guessed, queue)
+	}
+	if !worked {
+		delete(l.works, queue)
+		return
+	}
+	if len(l.works) >= maxWorking {
+		for other := range l.works {
+			delete(l.works, other)
+			break
+		}
+	}
+	l.works[queue] = true
+}

@@ -1,0 +1,102 @@
+package mix
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mixminion/internal/store"
+	"mixminion/mmtp"
+	"mixminion/packet"
+)
+
+// packets are buffers for packets on their way out.
+var packets = sync.Pool{New: func() any { return new(packet.Packet) }}
+
+const (
+	// eraseTogether is how many sent packets are erased with one write.
+	eraseTogether = 64
+	// maxAttempt bounds one attempt at a next hop. A hop that takes longer gives its link to others and goes on at its next turn.
+	maxAttempt = 5 * time.Minute
+)
+
+// relay sends a queue's packets to their next hop. A packet is erased only once the hop has said that it has it.
+func (d *dispatcher) relay(ctx context.Context, queue string, next packet.Hop) ended {
+	e := ended{queue: queue}
+	items, err := d.waiting(queue, d.mix.cfg.OutgoingRetry)
+	if err != nil || len(items) == 0 {
+		e.fatal = err
+		return e
+	}
+	var done []store.ID
+	flush := func() {
+		if err := d.erase(false, done...); err != nil && e.fatal == nil {
+			e.fatal = err
+		}
+		done = done[:0]
+	}
+	var refused error
+	begun := time.Now()
+	sendCtx, inFlight, release := drainable(ctx)
+	defer release()
+	sequence := func(yield func(mmtp.Item) bool) {
+		err := d.contents(items, func(it store.Item, rec record) bool {
+			p := packets.Get().(*packet.Packet)
+			*p = *rec.packet
+			inFlight.Add(1)
+			more := yield(mmtp.Item{Packet: p, Done: func(err error) {
+				inFlight.Add(-1)
+				clear(p[:])
+				packets.Put(p)
+				if err != nil {
+					refused = err
+					return
+				}
+				e.worked = true
+				d.mix.counts.relayed.Add(1)
+				if done = append(done, it.ID); len(done) >= eraseTogether {
+					flush()
+				}
+			}})
+			return more && ctx.Err() == nil && e.fatal == nil && refused == nil && time.Since(begun) < maxAttempt
+		})
+		if err != nil {
+			e.fatal = err
+		}
+	}
+	e.err = d.client.Send(sendCtx, next, sequence)
+	flush()
+	if e.err == nil {
+		e.err = refused
+	}
+	if ctx.Err() != nil {
+		e.err = nil // we are stopping; the hop is not to blame
+	}
+	return e
+}
+
+// drainTime is how long a mix that stops waits for the answers to what is on its way, so that it need not be sent again.
+const drainTime = 5 * time.Second
+
+// drainable returns a context that ends when ctx does: at once if nothing is in flight, else after drainTime. The caller counts what is
+// in flight.
+func drainable(ctx context.Context) (drained context.Context, inFlight *atomic.Int64, release func()) {
+	drained, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	inFlight = new(atomic.Int64)
+	stop := context.AfterFunc(ctx, func() {
+		if inFlight.Load() == 0 {
+			cancel()
+			return
+		}
+		select {
+		case <-time.After(drainTime):
+			cancel()
+		case <-drained.Done():
+		}
+	})
+	return drained, inFlight, func() {
+		stop()
+		cancel()
+	}
+}
