@@ -30,6 +30,7 @@ type streams struct {
 	out, err io.Writer
 	quiet    bool
 	verbose  bool
+	machine  statusFD
 }
 
 // say writes a line about the work in hand.
@@ -121,6 +122,7 @@ func newMixminion(s *streams) *cobra.Command {
 	root.PersistentFlags().StringVarP(&configFile, "config", "f", "", "read the configuration from `FILE` (default ~/.mixminionrc)")
 	root.PersistentFlags().BoolVarP(&s.quiet, "quiet", "Q", false, "say nothing but errors")
 	root.PersistentFlags().BoolVarP(&s.verbose, "verbose", "v", false, "say more about the work in hand")
+	s.machine.register(root)
 	root.AddCommand(newSend(s, &configFile), newQueue(s, &configFile), newFlush(s, &configFile), newInspectQueue(s, &configFile), newCleanQueue(s, &configFile))
 	root.AddCommand(newImportServer(s, &configFile), newDemo(s), newVersion(s, "Mixminion"))
 	root.AddCommand(newListServers(s, &configFile), newUpdateServers(), newPing(s, &configFile), newCountPackets(s))

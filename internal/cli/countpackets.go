@@ -89,6 +89,8 @@ func printCount(s *streams, n int) error {
 	if n == 1 {
 		packets = "packet"
 	}
-	_, err := fmt.Fprintf(s.out, "%d %s needed\n", n, packets)
-	return err
+	if _, err := fmt.Fprintf(s.out, "%d %s needed\n", n, packets); err != nil {
+		return err
+	}
+	return s.status("COUNT_PACKETS %d", n)
 }
