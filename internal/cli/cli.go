@@ -80,7 +80,11 @@ func execute(ctx context.Context, root *cobra.Command, args []string, s *streams
 	root.SilenceUsage = true
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.InitDefaultHelpCmd()
-	args, err := expandArgs(root, args)
+	var err error
+	// What a shell wants to have completed is no full command line.
+	if len(args) == 0 || args[0] != cobra.ShellCompRequestCmd && args[0] != cobra.ShellCompNoDescRequestCmd {
+		args, err = expandArgs(root, args)
+	}
 	if err == nil {
 		root.SetArgs(args)
 		err = root.ExecuteContext(ctx)
@@ -126,6 +130,7 @@ func newMixminion(s *streams) *cobra.Command {
 	root.AddCommand(newSend(s, &configFile), newQueue(s, &configFile), newFlush(s, &configFile), newInspectQueue(s, &configFile), newCleanQueue(s, &configFile))
 	root.AddCommand(newImportServer(s, &configFile), newDemo(s), newVersion(s, "Mixminion"))
 	root.AddCommand(newListServers(s, &configFile), newUpdateServers(), newPing(s, &configFile), newCountPackets(s))
+	root.AddCommand(newShell(s), newCompletion(s, "mixminion"))
 	return root
 }
 
