@@ -366,3 +366,25 @@ func TestStuckExit(t *testing.T) {
 		t.Errorf("%d messages wait", n)
 	}
 }
+
+// A retry schedule that begins with a pause shorter than the mix interval must not make the mix knock without pause: the time of the last
+// attempt is stored rounded down to the interval, so the next point of the schedule may lie before now.
+func TestShortExitRetryDoesNotSpin(t *testing.T) {
+	exit := &fakeExit{answer: func(delivery.Item, int) delivery.Outcome { return delivery.Outcome{} }}
+	r := newRig(t, func(c *mix.Config) {
+		c.Exits = []mix.ExitConfig{{Type: testExitType, Exit: exit, Retry: mix.Schedule{time.Minute, time.Hour}}}
+	})
+	r.clk.Advance(2 * time.Minute)
+	r.run()
+	p, digest := r.exiting(testExitType)
+	r.mustSend(p)
+	r.mixOnce() // at 7 minutes: queued and tried at "5 minutes", so the next attempt was due at 6
+	eventually(t, "an attempt", func() bool { return exit.tried(digest) > 0 })
+	q, _ := r.exiting(testExitType)
+	for range 20 { // each answer takes a tick or two
+		r.mustSend(q)
+	}
+	if n := exit.tried(digest); n > 2 {
+		t.Errorf("%d attempts while the clock stood still", n)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -517,6 +518,75 @@ func TestClockInThePast(t *testing.T) {
 		if !exists(t, r.keyPath("key_0001", "mix.key")) || len(r.keySets()) != 2 {
 			t.Errorf("in %d: the keys are %v", now.Year(), r.keySets())
 		}
+	}
+}
+
+// When an expired key cannot be destroyed the mix goes on with its next key all the same, and destroys the old one when it can.
+func TestStubbornKey(t *testing.T) {
+	r := newRig(t, nil)
+	r.cfg.Interval = 1000 * day
+	r.run()
+	r.clk.await(t, time.Hour)
+	dead := r.keyPath("key_0001", "mix.dead")
+	if err := os.MkdirAll(dead, 0o700); err != nil { // the key cannot be renamed to this
+		t.Fatal(err)
+	}
+	mustWrite(t, r.keyPath("key_0001", "mix.dead", "x"), nil)
+	r.clk.Advance(40 * day)
+	r.clk.await(t, time.Hour)
+	if r.log.count("level=ERROR") != 1 {
+		t.Error("the failure was not logged")
+	}
+	if d := r.mix.Descriptors(); len(d) == 0 || !d[0].LiveAt(r.clk.Now()) {
+		t.Error("there is no key that is valid now")
+	}
+	if err := os.RemoveAll(dead); err != nil {
+		t.Fatal(err)
+	}
+	r.clk.Advance(time.Hour)
+	r.clk.await(t, time.Hour)
+	r.reopen()
+	if got := r.keySets(); slices.Contains(got, "key_0001") || len(got) == 0 {
+		t.Errorf("key sets %v", got)
+	}
+}
+
+// Hashes of a key that is gone must not keep the segments of the store for ever.
+func TestOrphansAreDropped(t *testing.T) {
+	r := newRig(t, nil).run()
+	next := newFakeHop(t, r.clk, 0)
+	p, _ := r.relayed(next.Node)
+	r.mustSend(p)
+	r.close()
+	if err := os.RemoveAll(r.keyPath("key_0001", "replay")); err != nil { // lost: the key is destroyed
+		t.Fatal(err)
+	}
+	r.run()
+	r.mixOnce()
+	eventually(t, "the packet arrives", func() bool { return r.mix.Counts().Relayed == 1 })
+	r.close()
+	for range 3 {
+		r.run()
+		r.mixOnce()
+		r.close()
+	}
+	segs, err := filepath.Glob(filepath.Join(r.cfg.QueueDir, "*.seg"))
+	if err != nil || len(segs) > 2 || filepath.Base(segs[0]) == "0000000001.seg" {
+		t.Errorf("segments %v, %v", segs, err)
+	}
+}
+
+// Packet keys without their identity key mean that a file was lost, not that the mix is new.
+func TestLostIdentity(t *testing.T) {
+	r := newRig(t, nil)
+	if err := os.Remove(r.keyPath("identity.key")); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.tryOpen(); !errors.Is(err, mix.ErrNoIdentity) || !strings.Contains(err.Error(), r.keyPath("identity.key")) {
+		t.Errorf("%v", err)
+	}
+	if exists(t, r.keyPath("identity.key")) || !exists(t, r.keyPath("key_0001", "mix.key")) {
+		t.Error("the keys were changed")
 	}
 }
 
