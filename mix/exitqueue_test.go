@@ -335,13 +335,16 @@ type stuckExit struct{ pulled chan struct{} }
 
 // Deliver implements delivery.Exit.
 func (x *stuckExit) Deliver(ctx context.Context, items iter.Seq[delivery.Item], done func(uint64, delivery.Outcome)) error {
-	for it := range items {
-		close(x.pulled)
-		<-ctx.Done()
-		done(it.ID, delivery.Outcome{})
-		return ctx.Err()
+	next, stop := iter.Pull(items)
+	defer stop()
+	it, ok := next()
+	if !ok {
+		return nil
 	}
-	return nil
+	close(x.pulled)
+	<-ctx.Done()
+	done(it.ID, delivery.Outcome{})
+	return ctx.Err()
 }
 
 // An exit that hangs delays neither another exit nor the next hops, nor the end of the mix.
