@@ -54,12 +54,20 @@ func (e *entry) Handle(kind mmtp.Kind, p *packet.Packet, ack func(bool)) {
 // listen runs an entry with the identity of a server until the test ends.
 func listen(t testing.TB, s *mixServer, e *entry) *entry {
 	t.Helper()
+	e.arrived = make(chan struct{}, 100)
+	e.hop = serve(t, s, e)
+	return e
+}
+
+// serve runs a first hop on loopback until the test ends.
+func serve(t testing.TB, s *mixServer, h mmtp.Handler) packet.Hop {
+	t.Helper()
 	cert, err := mmtp.NewLinkCertificate(s.identity, s.name, noon)
 	if err != nil {
 		t.Fatal(err)
 	}
 	server, err := mmtp.NewServer(mmtp.ServerConfig{
-		Certificate: func() (*tls.Certificate, error) { return &cert, nil }, Handler: e, DrainTimeout: time.Millisecond,
+		Certificate: func() (*tls.Certificate, error) { return &cert, nil }, Handler: h, DrainTimeout: time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -68,8 +76,6 @@ func listen(t testing.TB, s *mixServer, e *entry) *entry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.hop = loopback(s, l.Addr())
-	e.arrived = make(chan struct{}, 100)
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ctx, l) }()
@@ -79,7 +85,7 @@ func listen(t testing.TB, s *mixServer, e *entry) *entry {
 			t.Error(err)
 		}
 	})
-	return e
+	return loopback(s, l.Addr())
 }
 
 func loopback(s *mixServer, addr net.Addr) packet.Hop {

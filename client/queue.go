@@ -227,7 +227,8 @@ func (c *Client) Clean(days int, only func(QueuedPacket) bool) (removed []Queued
 		default:
 			continue
 		}
-		if int(c.today().Sub(f.Day)/day) < days {
+		// A day to come means that a clock was wrong.
+		if max(0, int(c.today().Sub(f.Day)/day)) < days {
 			continue
 		}
 		if err := os.Remove(f.path); err != nil {

@@ -1,0 +1,158 @@
+package client_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+
+	"mixminion/client"
+)
+
+// helperEnv makes TestHelperProcess another process of this test: its value says which.
+const (
+	helperEnv = "MIXMINION_TEST_HELPER"
+	homeEnv   = "MIXMINION_TEST_HOME"
+)
+
+// TestHelperProcess is no test: other tests run it in processes of their own.
+func TestHelperProcess(t *testing.T) {
+	home := os.Getenv(homeEnv)
+	var err error
+	switch os.Getenv(helperEnv) {
+	case "lock":
+		err = helpLock(t.Context(), home)
+	case "queue":
+		err = helpQueue(t.Context(), home)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// helper starts a process that does what is asked for.
+func helper(t testing.TB, what, home string, env ...string) (cmd *exec.Cmd, in io.WriteCloser, out *bufio.Scanner) {
+	t.Helper()
+	cmd = exec.Command(os.Args[0], "-test.run=^TestHelperProcess$")
+	cmd.Env = append(append(os.Environ(), helperEnv+"="+what, homeEnv+"="+home), env...)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, in, bufio.NewScanner(pipe)
+}
+
+// helpLock holds the lock until standard input ends.
+func helpLock(ctx context.Context, home string) error {
+	c, err := client.Open(home, client.Options{})
+	if err != nil {
+		return err
+	}
+	unlock, err := c.Lock(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stdout.WriteString("locked\n"); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return errors.Join(err, unlock())
+}
+
+func TestLockBetweenProcesses(t *testing.T) {
+	for name, end := range map[string]func(*exec.Cmd, io.Closer) error{
+		"unlocked": func(_ *exec.Cmd, in io.Closer) error { return in.Close() },
+		"killed":   func(cmd *exec.Cmd, _ io.Closer) error { return cmd.Process.Kill() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, _, home := newHome(t)
+			cmd, in, out := helper(t, "lock", home)
+			defer func() { _ = cmd.Wait() }() // killed or not, it must be gone
+			if !out.Scan() || out.Text() != "locked" {
+				t.Fatalf("the other process says %q", out.Text())
+			}
+			waits := 0
+			unlock, err := c.Lock(t.Context(), func() {
+				waits++
+				if err := end(cmd, in); err != nil {
+					t.Error(err)
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if waits != 1 {
+				t.Errorf("told %d times of waiting", waits)
+			}
+			if err := unlock(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestLockCancelled(t *testing.T) {
+	c, _, home := newHome(t)
+	lock(t, c)
+	other, err := client.Open(home, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	if _, err := other.Lock(ctx, cancel); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if _, err := other.Lock(ctx, func() { t.Error("waited") }); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	// It is the client that holds the lock who may change the queue.
+	if _, err := other.Enqueue(packets(t, 1, mixServers()[0].hop())); !errors.Is(err, client.ErrNotLocked) {
+		t.Error(err)
+	}
+	if _, err := other.Flush(t.Context(), nil, 0, nil); !errors.Is(err, client.ErrNotLocked) {
+		t.Error(err)
+	}
+	if _, _, err := other.Clean(0, nil); !errors.Is(err, client.ErrNotLocked) {
+		t.Error(err)
+	}
+	if _, err := other.Queue(); err != nil {
+		t.Error(err)
+	}
+}
+
+// One at a time within a process too.
+func TestLockAtOnce(t *testing.T) {
+	c, _, _ := newHome(t)
+	var wg sync.WaitGroup
+	inside := 0 // guarded by the lock alone: the race detector watches
+	for range 4 {
+		wg.Go(func() {
+			unlock, err := c.Lock(t.Context(), nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if inside++; inside != 1 {
+				t.Error("two hold the lock")
+			}
+			inside--
+			if err := unlock(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
