@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 
@@ -155,4 +157,15 @@ func TestLockAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// A home directory that cannot be written to is an error that says what to do.
+func TestReadOnlyHome(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		return // root writes everywhere but in the kernel's own file systems
+	}
+	_, err := client.Open("/sys/mixminion", client.Options{})
+	if !errors.Is(err, client.ErrReadOnly) || strings.Contains(err.Error(), "\n") {
+		t.Error(err)
+	}
 }
