@@ -70,7 +70,7 @@ func TestCommandsWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, errOut bytes.Buffer
-	if status := Mixminion([]string{"inspect-queue"}, new(bytes.Reader), &out, &errOut); status != 0 || errOut.Len() > 0 || !strings.Contains(out.String(), "1 packet for mix") {
+	if status := Mixminion([]string{"inspect-queue"}, new(bytes.Reader), &out, &errOut); status != 0 || errOut.Len() > 0 || !strings.Contains(out.String(), " for mix") {
 		t.Errorf("status %d, output %q, errors %q", status, out.String(), errOut.String())
 	}
 	if err := unlock(); err != nil {
