@@ -5,7 +5,7 @@ CRASH_KILLS ?= 200
 
 FUZZTIME ?= 30s
 
-.PHONY: build test check bench crash fuzz clean
+.PHONY: build test check bench crash fuzz docs clean
 
 build:
 	$(GO) build -o bin/ ./cmd/mixminion ./cmd/mixminiond
@@ -27,6 +27,10 @@ crash:
 # One target for longer: make fuzz PACKAGE=./packet TARGET=FuzzUnwrap
 fuzz:
 	$(GO) test -run '^$$' -fuzz '^$(TARGET)$$' -fuzztime $(FUZZTIME) $(PACKAGE)
+
+# The manual pages and docs/commands.md, from the help of the programs.
+docs:
+	$(GO) run ./internal/gendocs
 
 clean:
 	rm -rf bin bench.out

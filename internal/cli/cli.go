@@ -131,6 +131,7 @@ func newMixminion(s *streams) *cobra.Command {
 	root.AddCommand(newImportServer(s, &configFile), newDemo(s), newVersion(s, "Mixminion"))
 	root.AddCommand(newListServers(s, &configFile), newUpdateServers(), newPing(s, &configFile), newCountPackets(s))
 	root.AddCommand(newShell(s), newCompletion(s, "mixminion"))
+	addDownload(root) // after all commands
 	return root
 }
 

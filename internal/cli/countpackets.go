@@ -28,6 +28,9 @@ func newCountPackets(s *streams) *cobra.Command {
 			"a reply. A reply takes one reply block for each packet.",
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if err := s.checkStatus(); err != nil {
+				return err
+			}
 			n, err := o.count(s)
 			if err != nil {
 				return err

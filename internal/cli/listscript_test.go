@@ -40,9 +40,9 @@ func descriptorFile(ts *testscript.TestScript, neg bool, args []string) {
 		for a := range strings.SplitSeq(abilities, ",") {
 			switch a {
 			case "smtp":
-				f.SMTP = &directory.Delivery{MaximumSize: 100}
+				f.SMTP = &directory.Delivery{MaximumSize: 100, AllowFrom: true}
 			case "mbox":
-				f.MBOX = &directory.Delivery{MaximumSize: 100}
+				f.MBOX = &directory.Delivery{MaximumSize: 100, AllowFrom: true}
 			case "frag":
 				f.Fragmented = &directory.Fragmented{MaximumFragments: 66}
 			case "":

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -12,14 +11,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// errNoDownload is what there is to say about directories as long as none can be downloaded.
-var errNoDownload = errors.New("directories cannot be downloaded yet: add mixes with mixminion import-server")
-
 type listOptions struct {
 	features     []string
 	recommended  bool
 	listFeatures bool
-	download     string
 	noCollapse   bool
 	layout       listLayout
 }
@@ -65,16 +60,12 @@ func newListServers(s *streams, configFile *string) *cobra.Command {
 	f.BoolVarP(&o.layout.cascade, "cascade", "c", false, "put the lifetimes below the name")
 	f.BoolVarP(&o.layout.cascadeFeatures, "cascade-features", "C", false, "put each feature on a line of its own")
 	f.BoolVar(&o.listFeatures, "list-features", false, "print the names of all features")
-	f.StringVarP(&o.download, "download-directory", "D", "no", "download a directory first, `yes|no`; only no is possible yet")
 	return cmd
 }
 
 func listServers(s *streams, configFile string, names []string, o listOptions) error {
 	features, err := chosenFeatures(o)
 	if err != nil {
-		return err
-	}
-	if err := checkDownload(o.download); err != nil {
 		return err
 	}
 	u, err := openUser(s, configFile)
@@ -121,17 +112,6 @@ func chosenFeatures(o listOptions) ([]client.Feature, error) {
 	return features, nil
 }
 
-// checkDownload reads the value of --download-directory, in all the ways in which it may be written.
-func checkDownload(value string) error {
-	switch strings.ToLower(value) {
-	case "no", "n", "false", "f", "0":
-		return nil
-	case "yes", "y", "true", "t", "1", "force":
-		return errNoDownload
-	}
-	return fmt.Errorf("--download-directory: %q is neither yes nor no", value)
-}
-
 // featureColumn is the width to which names of features are padded in front of their abbreviation.
 const featureColumn = 30
 
@@ -146,15 +126,4 @@ func printFeatures(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-func newUpdateServers() *cobra.Command {
-	return &cobra.Command{
-		Use:   "update-servers",
-		Short: "Download the directory of mixes (not possible yet)",
-		Long: "Will download the directory of mixes. This version cannot do that yet: add mixes with\n" +
-			"mixminion import-server, from descriptors that you have from someone you trust.",
-		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return errNoDownload },
-	}
 }

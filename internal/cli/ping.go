@@ -28,8 +28,7 @@ find a good path.
 ======================================================================`
 
 func newPing(s *streams, configFile *string) *cobra.Command {
-	var download string
-	cmd := &cobra.Command{
+	return &cobra.Command{
 		Use:   "ping SERVER...",
 		Short: "See whether mixes answer",
 		Long: "Connects to each SERVER, checks its key, and says whether it is up. SERVER is the nickname\n" +
@@ -40,9 +39,6 @@ func newPing(s *streams, configFile *string) *cobra.Command {
 			"those who watch your line: do not use it before you send.",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {
-			if err := checkDownload(download); err != nil {
-				return err
-			}
 			u, err := openUser(s, *configFile)
 			if err != nil {
 				return err
@@ -50,8 +46,6 @@ func newPing(s *streams, configFile *string) *cobra.Command {
 			return u.pingAll(cmd.Context(), s, names)
 		},
 	}
-	cmd.Flags().StringVarP(&download, "download-directory", "D", "no", "download a directory first, `yes|no`; only no is possible yet")
-	return cmd
 }
 
 func (u *user) pingAll(ctx context.Context, s *streams, names []string) error {

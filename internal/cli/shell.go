@@ -41,6 +41,9 @@ func newShell(s *streams) *cobra.Command {
 					sh.common = append(sh.common, "--"+f.Name+"="+f.Value.String())
 				}
 			})
+			if err := s.checkStatus(); err != nil {
+				return err
+			}
 			return sh.run(cmd.Context())
 		},
 	}
@@ -98,7 +101,8 @@ func (sh *shell) runLine(ctx context.Context, line string) bool {
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
-	s := &streams{in: sh.in, out: sh.out, err: sh.err}
+	// The status descriptor is opened once: whoever opens it also closes it at some time.
+	s := &streams{in: sh.in, out: sh.out, err: sh.err, machine: statusFD{open: sh.machine.open}}
 	root := newMixminion(s)
 	for _, c := range root.Commands() {
 		if c.Name() == "shell" {

@@ -482,7 +482,7 @@ func TestRun(t *testing.T) {
 		{Mixminion, []string{"version"}, 0, "Mixminion version " + Version + "\n", ""},
 		{Mixminiond, []string{"version"}, 0, "Mixminiond version " + Version + "\n", ""},
 		{Mixminion, []string{"version", "x"}, 1, "", "mixminion: "},
-		{Mixminion, []string{"completion"}, 1, "", "mixminion: unknown command"},
+		{Mixminion, []string{"completion"}, 1, "", "mixminion: name one shell"},
 		{Mixminiond, []string{"start", "x"}, 1, "", "mixminiond: unknown command"},
 		{Mixminion, []string{"import-server"}, 1, "", "mixminion: requires at least 1 arg"},
 		{Mixminion, []string{"demo", "--servers", "2"}, 1, "", "mixminion: --servers"},

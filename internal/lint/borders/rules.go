@@ -7,7 +7,7 @@ const module = "mixminion"
 // and of its own layer only what siblings allows. A package belongs to the
 // room whose path is its own or the start of it.
 var layers = [][]string{
-	{"cmd"},
+	{"cmd", "internal/gendocs"},
 	{"internal/cli"},
 	{"internal/testnet"},
 	{"client", "mix", "authority", "gateway"},
