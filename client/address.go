@@ -28,6 +28,8 @@ func ParseAddress(s string) (Address, error) {
 	switch {
 	case !hasScheme && lower == "drop":
 		return Address{Type: packet.TypeDrop}, nil
+	case !hasScheme && strings.Contains(s, "@"):
+		return parseMailbox(s)
 	case strings.HasPrefix(lower, "0x"):
 		return parseRawAddress(lower[2:], rest)
 	case !hasScheme:
@@ -35,9 +37,9 @@ func ParseAddress(s string) (Address, error) {
 	case lower == "smtp":
 		return parseMailbox(rest)
 	case lower == "mbox":
-		name, server, _ := strings.Cut(rest, "@")
-		if name == "" {
-			return Address{}, fmt.Errorf("%w: mbox: needs a name behind it", ErrAddress)
+		name, server, named := strings.Cut(rest, "@")
+		if name == "" || named && server == "" {
+			return Address{}, fmt.Errorf("%w: write mbox:name or mbox:name@server", ErrAddress)
 		}
 		return Address{Type: packet.TypeMBOX, Info: []byte(name), LastHop: server}, nil
 	}
@@ -61,6 +63,14 @@ func parseRawAddress(digits, info string) (Address, error) {
 	t := packet.RoutingType(b[0])<<8 | packet.RoutingType(b[1])
 	if !t.IsExit() && t != packet.TypeDrop || t == 0xFFFF || t == packet.TypeFragment {
 		return Address{}, fmt.Errorf("%w: %v is no type that messages can be addressed to", ErrAddress, t)
+	}
+	switch t {
+	case packet.TypeSMTP:
+		return parseMailbox(info)
+	case packet.TypeMBOX:
+		if info == "" {
+			return Address{}, fmt.Errorf("%w: %v needs a name", ErrAddress, t)
+		}
 	}
 	return Address{Type: t, Info: []byte(info)}, nil
 }

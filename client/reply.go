@@ -40,14 +40,14 @@ func (c *Client) PrepareReply(ctx context.Context, r Reply, surbs []*packet.SURB
 		return nil, 0, err
 	}
 	now := c.clock.Now()
-	for _, s := range surbs {
-		if !s.Expires.After(now) {
-			return nil, 0, fmt.Errorf("a reply block expired on %s", s.Expires.Format(time.DateOnly))
-		}
-	}
 	n := len(enc.Payloads)
 	if n > len(surbs) {
 		return nil, 0, fmt.Errorf("%w: %d needed, %d given", ErrTooFewSURBs, n, len(surbs))
+	}
+	for _, s := range surbs[:n] {
+		if !s.Expires.After(now) {
+			return nil, 0, fmt.Errorf("a reply block expired on %s", s.Expires.Format(time.DateOnly))
+		}
 	}
 	paths, warnings, err := c.selectPaths(r.Path, path.Request{
 		Kind: path.Reply, From: now, Until: now.Add(MaxRetry), SURBs: surbs[:n],

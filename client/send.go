@@ -96,22 +96,25 @@ func (m *Message) encode() (payloads []packet.Payload, exit packet.Exit, req pat
 		return nil, exit, req, false, fmt.Errorf("message headers: %w", err)
 	}
 	whole := append(prefix, m.Body...)
-	req.Size, req.UsesFrom = len(m.Body), m.Headers.From != ""
-
-	var enc *message.Encoded
-	if m.DeliverFragments {
-		if m.Headers != (message.Headers{}) {
-			return nil, exit, req, false, errors.New("headers cannot be used when fragments are delivered one by one: no exit sees the whole message")
-		}
+	req.Size, req.UsesFrom = len(m.Body), strings.TrimSpace(m.Headers.From) != ""
+	if m.DeliverFragments && m.Headers != (message.Headers{}) {
+		return nil, exit, req, false, errors.New("headers cannot be used when fragments are delivered one by one: no exit sees the whole message")
+	}
+	enc, err := message.EncodeForServer(rand.Reader, whole, m.To.Type, m.To.Info)
+	switch {
+	case err != nil || !enc.Fragmented:
+	case m.DeliverFragments:
+		// What an exit mails is a fragment, and the first implementation puts no headers, not even an empty line, in front of
+		// a message that its recipient puts together.
 		enc, err = message.Encode(rand.Reader, m.Body, 0)
-		// What the exit mails is the fragment itself.
-		req.Size = min(req.Size, packet.PayloadLen)
-	} else {
-		enc, err = message.EncodeForServer(rand.Reader, whole, m.To.Type, m.To.Info)
-		if err == nil && enc.Fragmented {
-			exit = packet.Exit{Type: packet.TypeFragment}
-			req.Fragments = len(enc.Payloads)
+		if err == nil && !enc.Fragmented {
+			// Without the empty line it fits into one packet, and the exit would take its first lines for headers.
+			enc, err = message.Encode(rand.Reader, whole, 0)
 		}
+		req.Size = packet.PayloadLen
+	default:
+		exit = packet.Exit{Type: packet.TypeFragment}
+		req.Fragments = len(enc.Payloads)
 	}
 	if err != nil {
 		return nil, exit, req, false, err

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -20,6 +19,8 @@ var (
 	ErrExpired    = errors.New("server descriptor is already expired")
 	ErrSuperseded = errors.New("server descriptor is older than one that is known already")
 	ErrKnown      = errors.New("server descriptor is known already")
+	// ErrNoDescriptors says that a text holds none.
+	ErrNoDescriptors = errors.New("no server descriptor found")
 )
 
 // maxImport bounds a file of descriptors.
@@ -31,13 +32,17 @@ func (c *Client) Import(text []byte) ([]*directory.Descriptor, error) {
 	if len(text) > maxImport {
 		return nil, fmt.Errorf("import: %d MB of descriptors are too much", len(text)>>20)
 	}
-	known, err := c.Servers()
+	known, err := c.allServers()
 	if err != nil {
 		return nil, err
 	}
+	parts := splitDescriptors(text)
+	if len(parts) == 0 {
+		return nil, ErrNoDescriptors
+	}
 	var added []*directory.Descriptor
 	var errs []error
-	for _, part := range splitDescriptors(text) {
+	for _, part := range parts {
 		d, err := directory.ParseDescriptor(part)
 		if err == nil {
 			err = c.acceptable(d, known)
@@ -54,10 +59,15 @@ func (c *Client) Import(text []byte) ([]*directory.Descriptor, error) {
 	return added, errors.Join(errs...)
 }
 
-// splitDescriptors cuts a text at its [Server] lines.
+// splitDescriptors cuts a text at its [Server] lines. Blank lines around descriptors, as they come by mail, are no part of them.
 func splitDescriptors(text []byte) [][]byte {
 	const header = "[Server]"
 	var parts [][]byte
+	add := func(part []byte) {
+		if part = bytes.TrimSpace(part); len(part) > 0 {
+			parts = append(parts, append(bytes.Clone(part), '\n'))
+		}
+	}
 	start := 0
 	for at := 0; ; {
 		i := bytes.Index(text[at:], []byte("\n"+header))
@@ -65,10 +75,11 @@ func splitDescriptors(text []byte) [][]byte {
 			break
 		}
 		at += i + 1
-		parts = append(parts, text[start:at])
+		add(text[start:at])
 		start = at
 	}
-	return append(parts, text[start:])
+	add(text[start:])
+	return parts
 }
 
 func (c *Client) acceptable(d *directory.Descriptor, known []*directory.Descriptor) error {
@@ -108,11 +119,20 @@ func (c *Client) store(d *directory.Descriptor) error {
 
 // Servers returns all descriptors that the client knows and that have not expired, sorted by nickname.
 func (c *Client) Servers() ([]*directory.Descriptor, error) {
+	all, err := c.allServers()
+	if err != nil {
+		return nil, err
+	}
+	now := c.clock.Now()
+	return slices.DeleteFunc(all, func(d *directory.Descriptor) bool { return d.Expired(now) }), nil
+}
+
+// allServers includes the expired ones, whose nicknames are still taken.
+func (c *Client) allServers() ([]*directory.Descriptor, error) {
 	entries, err := os.ReadDir(c.path(importedDir))
 	if err != nil {
 		return nil, fmt.Errorf("read imported servers: %w", err)
 	}
-	now := c.clock.Now()
 	var list []*directory.Descriptor
 	for _, e := range entries {
 		if !e.Type().IsRegular() || strings.HasPrefix(e.Name(), ".") {
@@ -122,9 +142,7 @@ func (c *Client) Servers() ([]*directory.Descriptor, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !d.Expired(now) {
-			list = append(list, d)
-		}
+		list = append(list, d)
 	}
 	slices.SortStableFunc(list, func(a, b *directory.Descriptor) int {
 		return strings.Compare(strings.ToLower(a.Nickname), strings.ToLower(b.Nickname))
@@ -139,7 +157,7 @@ func readDescriptor(path string) (*directory.Descriptor, error) {
 	}
 	d, err := directory.ParseDescriptor(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s is damaged; import the server again or delete the file: %w", filepath.Base(path), err)
+		return nil, fmt.Errorf("%s is damaged; delete the file, then import the server again: %w", path, err)
 	}
 	return d, nil
 }

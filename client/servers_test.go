@@ -274,7 +274,7 @@ func TestDamagedFile(t *testing.T) {
 				return err
 			}(),
 		} {
-			if err == nil || !strings.Contains(err.Error(), filepath.Base(file)) || !strings.Contains(err.Error(), "import the server again or delete the file") {
+			if err == nil || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "delete the file, then import the server again") {
 				t.Errorf("%s, %s: %v", name, what, err)
 			}
 		}

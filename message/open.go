@@ -10,8 +10,8 @@ import (
 	"mixminion/packet"
 )
 
-// maxReplyKeys is how many keys of a reply block are tried: those of 16 hops, the most that fit a header, and the end-to-end key.
-const maxReplyKeys = 17
+// maxReplyKeys is how many keys of a reply block are tried: those of all hops, and the end-to-end key.
+const maxReplyKeys = packet.MaxSURBHops + 1
 
 // The first forwardInRSA bytes of the plaintext of an encrypted forward message, the session key included, are in its RSA block. The rest
 // of that block after the decoding handle begins the payload.

@@ -110,6 +110,9 @@ func (d *dispatcher) run(ctx context.Context) error {
 			}
 		}
 		if (ctx.Err() != nil || failure != nil) && running == 0 {
+			if failure == nil {
+				failure = d.payOff() // what is owed is forgotten with the process
+			}
 			return failure
 		}
 		done := ctx.Done()

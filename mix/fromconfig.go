@@ -45,6 +45,9 @@ func FromConfig(c *config.Server, home, software string, log *slog.Logger) (Conf
 		out.Exits = append(out.Exits, exit)
 	}
 	if c.DeliveryFragmented.Enabled {
+		if len(out.Exits) == 0 {
+			return Config{}, errors.New("[Delivery/Fragmented]: there is no exit that whole messages could go to; enable [Delivery/SMTP]")
+		}
 		exit, err := FragmentExit(int64(c.DeliveryFragmented.MaximumSize), c.DeliveryFragmented.MaximumInterval.Duration(), out.Exits)
 		if err != nil {
 			return Config{}, fmt.Errorf("[Delivery/Fragmented]: %w", err)

@@ -55,8 +55,8 @@ const (
 	maxLead = 8 * day
 	// maxAnnounce is how long before it begins a packet key is made and announced.
 	maxAnnounce = 14 * day
-	// keyEarly is how long before its time a packet key is accepted, for senders whose clock is ahead.
-	keyEarly = day
+	// maxEarly is how long before its time a packet key is accepted, for senders whose clock is ahead.
+	maxEarly = day
 )
 
 // ErrNoIdentity says that there are packet keys, and no identity key that they belong to.
@@ -199,6 +199,11 @@ func (r *keyRing) loadSet(dir string) (*keySet, error) {
 // lead is by how much the periods of two successive keys overlap. Never are more than two keys accepted at one time.
 func (r *keyRing) lead() time.Duration {
 	return max(0, min(maxLead, ((r.lifetime-4*day)/2).Truncate(day)))
+}
+
+// early is how long before its time a key is accepted: a day, or with short lifetimes as much as keeps a third key out of use.
+func (r *keyRing) early() time.Duration {
+	return max(0, min(maxEarly, (r.lifetime-2*r.lead()-r.overlap)/2))
 }
 
 // nextPeriod returns when the next key that has to be made begins; false if none has to be made at now.
@@ -383,7 +388,7 @@ func overwrite(path string) error {
 func (r *keyRing) inUse(now time.Time) []*keySet {
 	var live []*keySet
 	for _, s := range slices.Backward(r.sets) {
-		if !now.Before(s.desc.ValidAfter.Add(-keyEarly)) && !now.After(s.desc.ValidUntil.Add(r.overlap)) {
+		if !now.Before(s.desc.ValidAfter.Add(-r.early())) && !now.After(s.desc.ValidUntil.Add(r.overlap)) {
 			live = append(live, s)
 		}
 	}

@@ -45,7 +45,13 @@ func newIntake(m *Mix) *intake {
 }
 
 // Room implements mmtp.Handler.
-func (in *intake) Room() bool { return in.mix.store.Room() }
+func (in *intake) Room() bool {
+	if in.mix.store.Room() {
+		return true
+	}
+	in.mix.warnFull()
+	return false
+}
 
 // Handle implements mmtp.Handler. It blocks while all workers are busy, so that the connections wait and not the memory. Padding and
 // junk wait in the same line as packets.

@@ -88,8 +88,14 @@ func CheckReply(leg1 []Hop, surb *SURB) error {
 	return checkLeg("path", leg1, len(surb.Info))
 }
 
+// MaxSURBHops is how many hops a reply block can have: decoders try no more keys than this many hops need.
+const MaxSURBHops = 16
+
 // CheckSURB says whether a reply block over path to an exit of type t at address info fits.
 func CheckSURB(path []Hop, t RoutingType, info []byte) error {
+	if len(path) > MaxSURBHops {
+		return fmt.Errorf("path: %w: a reply block has at most %d hops", ErrTooLong, MaxSURBHops)
+	}
 	return checkLeg("path and address", path, TagLen+len(info))
 }
 

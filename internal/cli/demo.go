@@ -369,15 +369,9 @@ func (d *demo) wait(ctx context.Context, dir string) error {
 	if err := durable.WriteFile(rc, []byte("[User]\nUserDir: "+filepath.Join(dir, "home")+"\n"), 0o600); err != nil {
 		return err
 	}
-	descriptors := filepath.Join(dir, "servers")
-	if err := durable.WriteFile(descriptors, d.net.Descriptors(), 0o600); err != nil {
-		return err
-	}
 	d.print("\nThe network goes on running. From another terminal, a home directory that knows its mixes:\n\n"+
-		"  echo Hello | mixminion -f %[1]s send -t %[3]s\n\n"+
-		"To teach its mixes to a home directory of your own:\n\n"+
-		"  mixminion import-server %[2]s\n\n"+
-		"Mail that arrives is shown here. Ctrl-C ends it all.", rc, descriptors, demoTo)
+		"  echo Hello | mixminion -f %s send -t %s\n\n"+
+		"Mail that arrives is shown here. Ctrl-C ends it all.", rc, demoTo)
 	for {
 		select {
 		case <-ctx.Done():

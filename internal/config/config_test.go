@@ -246,7 +246,7 @@ func TestCrossChecks(t *testing.T) {
 		{"jitter", "MixJitter: 100%\n", "must be below 100%"},
 		{"interval", "MixInterval: 0 seconds\n", "must be longer than nothing"},
 		{"statistics", "StatsInterval: 30 minutes\n", "at least 1 hour"},
-		{"disk", "MaxDisk: 100K\n", "fewer than 32 packets would fit"},
+		{"disk", "MaxDisk: 100K\n", "give at least 64M"},
 		{"bandwidth", "MaxBandwidth: 1K\n", "at least 4K"},
 		{"comments", "Comments: " + strings.Repeat("x", 1025) + "\n", "has 1025 characters"},
 		{"hostname", "[Incoming/MMTP]\nEnabled: yes\n", "f:4: [Incoming/MMTP] Hostname: is missing"},
@@ -317,6 +317,7 @@ func TestWarnings(t *testing.T) {
 		{"defaults spelled out", server + "Daemon: no\nEncryptIdentityKey: no\n" + network + "[DirectoryServers]\nMaxSkew: 10 min\n", ""},
 		{"idle", server, "f: neither [Incoming/MMTP] nor"},
 		{"base directory", goodServer + network, "f: [Server] BaseDir: is not given; using /var/spool/minion"},
+		{"short keys", server + "PublicKeyLifetime: 7 days\n" + network, "PublicKeyLifetime: is 7 days: at times"},
 		{"fast", server + "MixInterval: 1 minute\n" + network, "f:5: [Server] MixInterval: is 1 minute: batches"},
 		{"timed", server + "MixAlgorithm: timed\n" + network, "Timed sends everything"},
 		{"pool", server + "MixPoolMinSize: 2\n" + network, "so small a pool"},
@@ -404,7 +405,7 @@ func TestFormatRoundTrip(t *testing.T) {
 	s.IncomingMMTP.Enabled, s.IncomingMMTP.Hostname = true, "mix.example.com"
 	s.Main.MixInterval = Interval(90 * 1e9)
 	s.Main.MixPoolRate = 0.07
-	s.Main.MaxDisk = 3*MB + 5
+	s.Main.MaxDisk = 300*MB + 5
 	s.Directories.ServerURL = Lines{"a", "b"}
 	s.DeliverySMTP.SMTPServer = HostPort{"::1", 25}
 	s.DeliverySMTP.FromTag = ""

@@ -61,13 +61,20 @@ func (m *Main) check(p *problems) {
 	if m.Timeout <= 0 {
 		p.add(in, "Timeout", "must be longer than nothing")
 	}
-	if m.MaxDisk < MB {
-		p.add(in, "MaxDisk", "is %s; fewer than %d packets would fit, so give at least %s", m.MaxDisk, MB/(32*KB), MB)
+	if m.MaxDisk < minDisk {
+		p.add(in, "MaxDisk", "is %s; that is too little for packets to be moved about, so give at least %s", m.MaxDisk, minDisk)
 	}
 	if m.MaxBandwidth != 0 && m.MaxBandwidth < 4*KB {
 		p.add(in, "MaxBandwidth", "is %s; it must be at least 4K", m.MaxBandwidth)
 	}
 }
+
+// minDisk leaves the packet store room for some packets beside what it keeps free to work with.
+const minDisk = 64 * MB
+
+// minUseful is the shortest lifetime of packet keys with which there is always one that covers the six days that a packet may travel;
+// see package mix on how the periods of keys overlap.
+const minUseful = Interval(18 * day)
 
 func (s *Server) checkNetwork(p *problems) {
 	if in := &s.IncomingMMTP; in.Enabled {
@@ -185,6 +192,10 @@ func (s *Server) Warnings() []string {
 }
 
 func (m *Main) warn(w *warnings) {
+	if m.PublicKeyLifetime < minUseful {
+		w.add("Server", "PublicKeyLifetime", "is %s: at times no descriptor of this mix is valid as long as a packet may travel, "+
+			"and users cannot choose it; make it at least %s", m.PublicKeyLifetime, minUseful)
+	}
 	const in = "Server"
 	if w.file.name != "" && !w.file.Given(in, "BaseDir") {
 		w.add(in, "BaseDir", "is not given; using %s", m.BaseDir)

@@ -75,7 +75,7 @@ type intValue int
 func (v *intValue) Set(text string) error {
 	n, err := strconv.ParseUint(text, 10, 31)
 	if err != nil {
-		return fmt.Errorf("%s is not a whole number below %d", quote(text), 1<<31)
+		return fmt.Errorf("%s is not a whole number below %d", quote(text), int64(1)<<31)
 	}
 	*v = intValue(n)
 	return nil

@@ -5,18 +5,14 @@ package store
 import (
 	"math"
 	"os"
-
-	"golang.org/x/sys/unix"
 )
 
 func freeBytes(dir string) (int64, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
+	blocks, size, err := statFree(dir)
+	if err != nil {
 		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	// The types of the two fields differ between systems; FreeBSD reports a negative number when only root
-	// has room left.
-	blocks, size := int64(st.Bavail), int64(st.Bsize)
+	// FreeBSD reports a negative number when only root has room left.
 	if blocks <= 0 || size <= 0 {
 		return 0, nil
 	}

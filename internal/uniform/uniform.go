@@ -14,7 +14,11 @@ func Int(rnd io.Reader, n int) (int, error) {
 	if n <= 0 {
 		return 0, fmt.Errorf("draw a random number below %d", n)
 	}
-	bound := uint64(n)
+	v, err := below(rnd, uint64(n))
+	return int(v), err
+}
+
+func below(rnd io.Reader, bound uint64) (uint64, error) {
 	// Draws at or above the largest multiple of n would favour small results; they are drawn again.
 	limit := math.MaxUint64 - math.MaxUint64%bound
 	for {
@@ -23,14 +27,14 @@ func Int(rnd io.Reader, n int) (int, error) {
 			return 0, fmt.Errorf("draw a random number: %w", err)
 		}
 		if v := binary.BigEndian.Uint64(b[:]); v < limit {
-			return int(v % bound), nil
+			return v % bound, nil
 		}
 	}
 }
 
 // Float returns a number from 0 up to but not including 1.
 func Float(rnd io.Reader) (float64, error) {
-	v, err := Int(rnd, 1<<53)
+	v, err := below(rnd, 1<<53)
 	return float64(v) / (1 << 53), err
 }
 
