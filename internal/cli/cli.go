@@ -80,6 +80,7 @@ func execute(ctx context.Context, root *cobra.Command, args []string, s *streams
 	root.SilenceUsage = true
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.InitDefaultHelpCmd()
+	explainArgs(root)
 	var err error
 	// What a shell wants to have completed is no full command line.
 	if len(args) == 0 || args[0] != cobra.ShellCompRequestCmd && args[0] != cobra.ShellCompNoDescRequestCmd {

@@ -483,7 +483,7 @@ func TestRun(t *testing.T) {
 		{Mixminiond, []string{"version"}, 0, "Mixminiond version " + Version + "\n", ""},
 		{Mixminion, []string{"version", "x"}, 1, "", "mixminion: "},
 		{Mixminion, []string{"completion"}, 1, "", "mixminion: name one shell"},
-		{Mixminiond, []string{"start", "x"}, 1, "", "mixminiond: unknown command"},
+		{Mixminiond, []string{"start", "x"}, 1, "", "mixminiond: start accepts no arguments"},
 		{Mixminion, []string{"import-server"}, 1, "", "mixminion: requires at least 1 arg"},
 		{Mixminion, []string{"demo", "--servers", "2"}, 1, "", "mixminion: --servers"},
 	} {

@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// nearby is how many letters a mistyped command may differ in from one that is suggested in its place.
+const nearby = 2
+
+// explainArgs has a program and its commands say in one line what is wrong with their arguments, and what would be right.
+func explainArgs(cmd *cobra.Command) {
+	cmd.SuggestionsMinimumDistance = nearby
+	check := cmd.Args
+	switch {
+	case !cmd.HasParent():
+		cmd.Args = unknownCommand
+		cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+			return fmt.Errorf("%w; %s --help lists the options", err, cmd.CommandPath())
+		})
+	case check != nil:
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			err := check(cmd, args)
+			switch {
+			case err == nil:
+				return nil
+			case len(args) > 0 && check(cmd, nil) == nil && check(cmd, args[:1]) != nil:
+				return fmt.Errorf("%s accepts no arguments, but there is %q; usage: %s", cmd.Name(), args[0], synopsis(cmd))
+			}
+			return fmt.Errorf("%w; usage: %s", err, synopsis(cmd))
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		explainArgs(sub)
+	}
+}
+
+// unknownCommand refuses what stands in the place of a command.
+func unknownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := root.Name() + " help lists them all"
+	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return fmt.Errorf("unknown command %q: %s", args[0], hint)
+}
