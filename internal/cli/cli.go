@@ -132,6 +132,7 @@ func newMixminion(s *streams) *cobra.Command {
 	root.AddCommand(newImportServer(s, &configFile), newDemo(s), newVersion(s, "Mixminion"))
 	root.AddCommand(newListServers(s, &configFile), newUpdateServers(), newPing(s, &configFile), newCountPackets(s))
 	root.AddCommand(newShell(s), newCompletion(s, "mixminion"))
+	root.AddCommand(newDecode(s, &configFile), newListFragments(s, &configFile), newReassemble(s, &configFile), newPurgeFragments(s, &configFile))
 	addDownload(root) // after all commands
 	return root
 }
