@@ -79,6 +79,7 @@ func execute(ctx context.Context, root *cobra.Command, args []string, s *streams
 	root.SilenceErrors = true
 	root.SilenceUsage = true
 	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetHelpCommand(newHelp())
 	root.InitDefaultHelpCmd()
 	explainArgs(root)
 	var err error

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"slices"
@@ -53,6 +54,20 @@ func TestReadBareLine(t *testing.T) {
 	}
 	if _, err := readBareLine(iotest.ErrReader(io.ErrClosedPipe)); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("broken: %v", err)
+	}
+}
+
+// An interrupt at the prompt does not wait for the line.
+func TestShellInterrupted(t *testing.T) {
+	r, w := io.Pipe()
+	sh := &shell{streams: &streams{in: r, out: io.Discard, err: io.Discard}}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if line, err := sh.readLine(ctx); err == nil || line != "" {
+		t.Errorf("%q, %v", line, err)
+	}
+	if err := w.Close(); err != nil { // ends the reader that was left behind
+		t.Fatal(err)
 	}
 }
 

@@ -37,6 +37,34 @@ func explainArgs(cmd *cobra.Command) {
 	}
 }
 
+// newHelp is like the help command of package cobra, but for it a mistyped command is a mistake.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Explain a command",
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, begin string) (names []string, _ cobra.ShellCompDirective) {
+			for _, c := range cmd.Root().Commands() {
+				if len(args) == 0 && c.IsAvailableCommand() && strings.HasPrefix(c.Name(), begin) {
+					names = append(names, c.Name())
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			root := cmd.Root()
+			found, rest, err := root.Find(args)
+			if err != nil {
+				return err
+			}
+			if err := unknownCommand(root, rest); err != nil {
+				return err
+			}
+			found.InitDefaultHelpFlag()
+			return found.Help()
+		},
+	}
+}
+
 // unknownCommand refuses what stands in the place of a command.
 func unknownCommand(root *cobra.Command, args []string) error {
 	if len(args) == 0 {
