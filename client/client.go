@@ -6,6 +6,7 @@
 //
 //	imported/          descriptors of servers, one per file
 //	keys/keyring.txt   the secrets of the user's identities, encrypted (E2E-spec A.2)
+//	surbs/used         which reply blocks were used, in a form of our own
 //	queue/             packets that wait to be sent, one per file, in a form of our own
 //	lock               held by the one process that changes the directory
 //

@@ -45,7 +45,6 @@ type NewSURBs struct {
 // Save the keyring that holds the secret before you give a block away, or its answers can never be read.
 func (c *Client) GenerateSURBs(n int, to Address, secret []byte, spec path.Spec, lifetime time.Duration) (*NewSURBs, error) {
 	now := c.clock.Now()
-	const day = 24 * time.Hour
 	expires := now.Add(lifetime).UTC().Truncate(day)
 	if expires.Before(now.Add(MinSURBLeft)) {
 		return nil, fmt.Errorf("%w: at %s", ErrSURBLifetime, expires.Format("2006-01-02 15:04 MST"))
@@ -122,7 +121,7 @@ func (c *Client) UsableSURBs(surbs []*packet.SURB) ([]*packet.SURB, SkippedSURBs
 		switch left := s.Expires.Sub(now); {
 		case seen[id]:
 			skipped.Repeated++
-		case log.Used(s):
+		case log.Used(id):
 			skipped.Used++
 		case left < expiredBelow:
 			skipped.Expired++

@@ -46,9 +46,9 @@ type SURBLog struct {
 	used map[crypt.Digest]time.Time // id to expiry
 }
 
-// Used reports whether the reply block was used.
-func (l *SURBLog) Used(s *packet.SURB) bool {
-	_, ok := l.used[s.ID()]
+// Used reports whether the reply block with this ID was used.
+func (l *SURBLog) Used(id crypt.Digest) bool {
+	_, ok := l.used[id]
 	return ok
 }
 
@@ -73,11 +73,11 @@ func (c *Client) UsedSURBs() (*SURBLog, error) {
 // them and returns an error that wraps ErrSURBUsed. PrepareReply calls it.
 func (c *Client) MarkUsed(ctx context.Context, surbs ...*packet.SURB) (err error) {
 	if err := os.MkdirAll(c.path(surbsDir), 0o700); err != nil {
-		return fmt.Errorf("mark reply blocks as used: %w", err)
+		return fmt.Errorf("mark reply blocks as used: %w", explain(err))
 	}
 	lock, err := waitLock(ctx, c.path(surbsDir, surbLockFile))
 	if err != nil {
-		return fmt.Errorf("mark reply blocks as used: %w", err)
+		return fmt.Errorf("mark reply blocks as used: %w", explain(err))
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	all, err := c.UsedSURBs()
@@ -89,16 +89,19 @@ func (c *Client) MarkUsed(ctx context.Context, surbs ...*packet.SURB) (err error
 		return err
 	}
 	for _, s := range surbs {
-		if all.Used(s) {
+		id := s.ID()
+		if all.Used(id) {
 			return ErrSURBUsed
 		}
-		all.used[s.ID()], mine[s.ID()] = s.Expires, s.Expires
+		all.used[id], mine[id] = s.Expires, s.Expires
 	}
 	limit := c.clock.Now().Add(-keepUsed)
 	maps.DeleteFunc(mine, func(_ crypt.Digest, expires time.Time) bool { return expires.Before(limit) })
 	if err := durable.WriteFile(c.path(surbsDir, surbLogFile), formatSURBLog(mine), 0o600); err != nil {
-		return fmt.Errorf("mark reply blocks as used: %w", err)
+		return fmt.Errorf("mark reply blocks as used: %w", explain(err))
 	}
+	// When exactly the user answered somebody is nobody's business. What matters of the file is safe.
+	_ = os.Chtimes(c.path(surbsDir, surbLogFile), c.today(), c.today())
 	return nil
 }
 

@@ -69,15 +69,20 @@ func readClientConfig(file, home string) (*config.Client, error) {
 	return config.DefaultClient(), nil
 }
 
-// forwardPath is the path that the user gave on the command line or in the configuration; the zero value if neither.
+// forwardPath is the path of messages that the user gave on the command line or in the configuration; the zero value if neither.
 func (u *user) forwardPath(flag string) (path.Spec, error) {
+	return u.pathSpec(flag, "ForwardPath", u.cfg.Security.ForwardPath)
+}
+
+// pathSpec is the path that the user gave on the command line or with a key in the configuration; the zero value if neither.
+func (u *user) pathSpec(flag, key, configured string) (path.Spec, error) {
 	text := flag
 	if text == "" {
 		// The built-in default is stricter than any path that can be written: it never uses fewer than four different mixes.
-		if !u.cfg.Given("Security", "ForwardPath") {
+		if !u.cfg.Given("Security", key) {
 			return path.Spec{}, nil
 		}
-		text = u.cfg.Security.ForwardPath
+		text = configured
 	}
 	spec, err := path.ParseSpec(text)
 	if err != nil {

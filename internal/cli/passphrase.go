@@ -107,13 +107,11 @@ func (u *user) keyringOrNew(ctx context.Context, s *streams, p passphrase) (*key
 // source finds out whom to ask, and how often it makes sense to ask again.
 func (p passphrase) source(ctx context.Context, s *streams) (ask func(prompt string) ([]byte, error), tries int, err error) {
 	if p.fd >= 0 {
-		r := s.in
+		r, name := s.in, fmt.Sprintf("descriptor %d", p.fd)
 		if p.fd > 0 {
-			r = os.NewFile(uintptr(p.fd), "the passphrase's descriptor")
+			r = os.NewFile(uintptr(p.fd), name)
 		}
-		return func(string) ([]byte, error) {
-			return readLine(ctx, r, fmt.Sprintf("descriptor %d", p.fd))
-		}, 1, nil
+		return func(string) ([]byte, error) { return readLine(ctx, r, name) }, 1, nil
 	}
 	if p.stdinTaken || isTerminal(s.in) {
 		tty, prompts := openTerminal(s)

@@ -20,12 +20,13 @@ type sendOptions struct {
 	subject, from, inReplyTo, references string
 	deliverFragments                     bool
 	queueing                             queueing
+	reply                                replyBlocks
 }
 
 func newSend(s *streams, configFile *string) *cobra.Command {
 	var o sendOptions
 	cmd := &cobra.Command{
-		Use:   "send -t ADDRESS",
+		Use:   "send -t ADDRESS | -R FILE",
 		Short: "Send a message",
 		Long: "Sends a message, from standard input or a file, to an address: user@host, mbox:name@server,\n" +
 			"or drop for a packet that goes nowhere and helps to hide others.\n\n" +
@@ -34,11 +35,16 @@ func newSend(s *streams, configFile *string) *cobra.Command {
 			"  alder,?:?,birch    through alder, two random mixes, and birch\n" +
 			"  *5                 through five random mixes\n\n" +
 			"The packets are put into the queue of your home directory and leave it when a mix has them.\n" +
-			"What cannot be sent now stays there; mixminion flush sends it.",
+			"What cannot be sent now stays there; mixminion flush sends it.\n\n" +
+			"With -R the message goes through reply blocks that you got from whoever is to read it. Each\n" +
+			"packet takes one, and none is ever used again, whatever becomes of the packet.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.to == "" {
-				return errors.New("no recipient given: use -t ADDRESS")
+			if o.to == "" && !o.reply.given() {
+				return errors.New("no recipient given: use -t ADDRESS, or -R FILE for a reply block")
+			}
+			if err := o.reply.check(o.to, o.input); err != nil {
+				return err
 			}
 			if err := o.queueing.check(); err != nil {
 				return err
@@ -46,6 +52,9 @@ func newSend(s *streams, configFile *string) *cobra.Command {
 			u, err := openUser(s, *configFile)
 			if err != nil {
 				return err
+			}
+			if o.reply.given() {
+				return u.reply(cmd.Context(), s, o)
 			}
 			return u.send(cmd.Context(), s, o)
 		},
@@ -59,6 +68,7 @@ func newSend(s *streams, configFile *string) *cobra.Command {
 	f.StringVar(&o.inReplyTo, "in-reply-to", "", "the `ID` of the mail that this one answers")
 	f.StringVar(&o.references, "references", "", "the `ID`s of earlier mails")
 	f.BoolVar(&o.deliverFragments, "deliver-fragments", false, "deliver the fragments of a long message one by one")
+	o.reply.register(cmd)
 	o.queueing.flags(f)
 	return cmd
 }
