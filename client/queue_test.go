@@ -414,3 +414,21 @@ func TestPrepareQueueFlush(t *testing.T) {
 	}
 	first.checkHas(t, to(p, first.hop))
 }
+
+// BenchmarkEnqueue writes the packets of a message of 1 MB to the queue, and makes them safe.
+func BenchmarkEnqueue(b *testing.B) {
+	c, _ := newClient(b)
+	lock(b, c)
+	p := packets(b, 50, mixServers()[0].hop())
+	b.SetBytes(50 * packet.Size)
+	for b.Loop() {
+		if _, err := c.Enqueue(p); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if _, _, err := c.Clean(0, nil); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}
