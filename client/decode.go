@@ -133,10 +133,11 @@ type decoder struct {
 	yield   func(Received, error) bool
 	stopped bool // the caller, or the context, wants no more
 
-	found  int // messages
-	failed bool
-	pool   *FragmentPool // opened for the first fragment
-	unlock func() error
+	found   int // messages
+	failed  bool
+	pool    *FragmentPool // opened for the first fragment
+	poolErr error
+	unlock  func() error
 
 	asked   bool
 	keys    message.Keys
@@ -342,16 +343,11 @@ func (d *decoder) userKeys() (message.Keys, error) {
 
 // keep puts a fragment into the pool.
 func (d *decoder) keep(f *message.Fragment, r *Received) error {
-	if d.pool == nil {
-		unlock, err := d.client.Lock(d.ctx, d.opts.OnWait)
-		if err != nil {
-			return err
-		}
-		pool, err := d.client.Fragments()
-		if err != nil {
-			return errors.Join(err, unlock())
-		}
-		d.pool, d.unlock = pool, unlock
+	if d.pool == nil && d.poolErr == nil {
+		d.openPool()
+	}
+	if d.poolErr != nil {
+		return d.poolErr
 	}
 	p, err := d.pool.Add(f, r.By)
 	r.Fragment = &p
@@ -360,4 +356,19 @@ func (d *decoder) keep(f *message.Fragment, r *Received) error {
 		return nil
 	}
 	return err
+}
+
+// openPool opens the pool and keeps it locked until finish. After an error it is not tried again.
+func (d *decoder) openPool() {
+	unlock, err := d.client.Lock(d.ctx, d.opts.OnWait)
+	if err != nil {
+		d.poolErr = err
+		return
+	}
+	pool, err := d.client.Fragments()
+	if err != nil {
+		d.poolErr = errors.Join(err, unlock())
+		return
+	}
+	d.pool, d.unlock = pool, unlock
 }

@@ -19,20 +19,25 @@ var ErrMail = errors.New("the mail is damaged")
 const (
 	maxParts = 1000 // of a mail, of all depths together
 	maxDepth = 10   // of parts within parts
+	// maxCopies bounds what is read of nested parts: so often a mail may contain the whole of itself, as forwarded mails nearly do.
+	maxCopies = 4
+	// maxField bounds a header field that matters here.
+	maxField = 4096
 )
 
 // mailTexts gives the texts in a mail: its body or the parts of it, with their transfer encoding undone. A damaged part is given as far
 // as it goes, with an error that wraps ErrMail. What does not look like a mail is one text as it is.
 func mailTexts(mail []byte) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		w := &mailWalk{yield: yield}
+		w := &mailWalk{yield: yield, budget: maxCopies * len(mail)}
 		w.mail(mail, 0)
 	}
 }
 
 type mailWalk struct {
-	yield func([]byte, error) bool
-	parts int
+	yield  func([]byte, error) bool
+	parts  int
+	budget int // how many bytes may still be read
 }
 
 // mail walks over a mail or a part that holds one. It returns false when the caller has seen enough.
@@ -59,7 +64,10 @@ func (w *mailWalk) part(contentType, encoding string, body io.Reader, depth int)
 	if !mayHoldText(kind) {
 		return true
 	}
-	text, err := io.ReadAll(transferDecoder(encoding, body))
+	text, err := io.ReadAll(io.LimitReader(transferDecoder(encoding, body), int64(w.budget)+1))
+	if w.budget -= len(text); w.budget < 0 {
+		return w.yield(nil, fmt.Errorf("%w: its parts are nested too deeply", ErrMail))
+	}
 	if err != nil {
 		return w.yield(text, fmt.Errorf("%w: its transfer encoding is not valid", ErrMail))
 	}
@@ -159,7 +167,7 @@ func readMailHeader(mail []byte) (h mailHeader, body []byte, ok bool) {
 		case len(line) == 0:
 			return h, mail, n > 0
 		case (line[0] == ' ' || line[0] == '\t') && n > 0:
-			if into != nil {
+			if into != nil && len(*into)+len(line) < maxField {
 				*into += " " + string(bytes.TrimSpace(line))
 			}
 		case isField:
@@ -169,7 +177,7 @@ func readMailHeader(mail []byte) (h mailHeader, body []byte, ok bool) {
 			case "content-transfer-encoding":
 				into = &h.encoding
 			}
-			if into != nil {
+			if into != nil && len(value) < maxField {
 				*into = string(bytes.TrimSpace(value))
 			}
 		case quotedFrom.Match(line) || bytes.HasPrefix(line, []byte("From ")): // left behind by a program that moved the mail

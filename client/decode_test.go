@@ -415,6 +415,10 @@ func TestDecodeDamagedMails(t *testing.T) {
 	for i := range 20 {
 		deep = fmt.Sprintf("Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n%s\n--b%d--\n", i, i, deep, i)
 	}
+	nested := strings.Repeat("x", 10000) + "\n" + good
+	for range 8 {
+		nested = "Content-Type: message/rfc822\n\n" + nested
+	}
 	for name, tc := range map[string]struct {
 		mail string
 		good int
@@ -425,6 +429,8 @@ func TestDecodeDamagedMails(t *testing.T) {
 		"bad quoted":    {"Content-Transfer-Encoding: quoted-printable\n\n" + good + "=XX=\x01\n", 1},
 		"too deep":      {deep, 0},
 		"too many":      {"Content-Type: multipart/mixed; boundary=o\n\n" + strings.Repeat("--o\n\n\n", 3000) + "--o--\n", 0},
+		"nested mails":  {nested, 0},
+		"long field":    {"Content-Type: text/plain;\n" + strings.Repeat(" x=y;\n", 200000) + "\n" + good, 1},
 		"no part":       {"Content-Type: multipart/mixed; boundary=o\n\n" + good, 1},
 		"in the header": {"Subject: x\n" + good + "x", 1},
 	} {

@@ -279,7 +279,7 @@ func (p *FragmentPool) Close() error {
 	for id := range p.unsynced {
 		errs = append(errs, syncFile(p.file(id)))
 	}
-	errs = append(errs, durable.SyncDir(p.dir), p.coarsen())
+	errs = append(errs, durable.SyncDir(p.dir), durable.SyncDir(filepath.Dir(p.dir)), p.coarsen())
 	p.changed = false
 	clear(p.unsynced)
 	if err := errors.Join(errs...); err != nil {

@@ -424,4 +424,24 @@ func TestFragmentPoolUnwritable(t *testing.T) {
 	if _, err := p.client.Fragments(); err == nil {
 		t.Error("a file was opened as the pool")
 	}
+
+	// Decode says so for each fragment, and reads the other messages.
+	c, _, home := newHome(t)
+	if err := os.WriteFile(filepath.Join(home, "fragments"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := string(readVector(t, "armor-fragments.asc")) + plain("Good.\n")
+	list := decode(t, c, strings.NewReader(text), client.DecodeOptions{})
+	for i, r := range list {
+		if last := i == len(list)-1; (r.err == nil) != last || last && string(r.Body) != "Good.\n" {
+			t.Errorf("message %d: %q, %v", i+1, r.Body, r.err)
+		}
+	}
+	unlock, err := c.Lock(t.Context(), nil) // it is free again
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unlock(); err != nil {
+		t.Error(err)
+	}
 }
