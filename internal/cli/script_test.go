@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -47,15 +48,15 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// sinks finds the mail server of a script.
-var sinks = map[*testscript.TestScript]*testnet.Sink{}
+// sinks finds the mail server of a script: *testscript.TestScript to *testnet.Sink.
+var sinks sync.Map
 
 // smtpSink starts a mail server and puts its address into $SMTP.
 func smtpSink(ts *testscript.TestScript, neg bool, args []string) {
 	sink, err := testnet.NewSink(context.Background())
 	ts.Check(err)
 	ts.Defer(func() { ts.Check(sink.Close()) })
-	sinks[ts] = sink
+	sinks.Store(ts, sink)
 	ts.Setenv("SMTP", sink.Addr)
 }
 
@@ -67,8 +68,12 @@ func waitMail(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 1 {
 		ts.Fatalf("usage: waitmail file")
 	}
+	sink, ok := sinks.Load(ts)
+	if !ok {
+		ts.Fatalf("waitmail without smtpsink")
+	}
 	select {
-	case m := <-sinks[ts].Mails:
+	case m := <-sink.(*testnet.Sink).Mails:
 		data := strings.ReplaceAll(string(m.Data), "\r\n", "\n")
 		ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(data), 0o600))
 	case <-time.After(patience):
@@ -121,6 +126,7 @@ Hostname: 127.0.0.1
 Port: %d
 [Outgoing/MMTP]
 Enabled: yes
+Retry: every 2 seconds for 10 minutes
 [Delivery/SMTP]
 Enabled: yes
 ReturnAddress: nobody@%s.example
