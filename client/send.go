@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -107,8 +108,9 @@ func (m *Message) encode() (payloads []packet.Payload, exit packet.Exit, req pat
 		// What an exit mails is a fragment, and the first implementation puts no headers, not even an empty line, in front of
 		// a message that its recipient puts together.
 		enc, err = message.Encode(rand.Reader, m.Body, 0)
-		if err == nil && !enc.Fragmented {
-			// Without the empty line it fits into one packet, and the exit would take its first lines for headers.
+		if err == nil && (!enc.Fragmented || bytes.HasPrefix(m.Body, []byte("\n"))) {
+			// Without the empty line the message fits into one packet, whose first lines the exit would take for headers; or it
+			// begins with a line that the reader would take for that empty one.
 			enc, err = message.Encode(rand.Reader, whole, 0)
 		}
 		req.Size = packet.PayloadLen

@@ -68,6 +68,8 @@ func Mixminiond(args []string, in io.Reader, out, errOut io.Writer) int {
 func run(root *cobra.Command, args []string, s *streams) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// The first interrupt asks the command to end; a second one need not wait until it does.
+	context.AfterFunc(ctx, stop)
 	return execute(ctx, root, args, s)
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -27,11 +28,11 @@ func newCountPackets(s *streams) *cobra.Command {
 		Long: "Reads a message as send does, and says how many packets it would take to the address, or as\n" +
 			"a reply. A reply takes one reply block for each packet.",
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := s.checkStatus(); err != nil {
 				return err
 			}
-			n, err := o.count(s)
+			n, err := o.count(cmd.Context(), s)
 			if err != nil {
 				return err
 			}
@@ -51,7 +52,7 @@ func newCountPackets(s *streams) *cobra.Command {
 	return cmd
 }
 
-func (o *countOptions) count(s *streams) (int, error) {
+func (o *countOptions) count(ctx context.Context, s *streams) (int, error) {
 	switch {
 	case o.to == "" && !o.reply:
 		return 0, errors.New("no recipient given: use -t ADDRESS, or -R for a reply")
@@ -76,7 +77,7 @@ func (o *countOptions) count(s *streams) (int, error) {
 			return client.CountPackets(m)
 		}
 	}
-	body, err := readMessage(s, o.input)
+	body, err := readMessage(ctx, s, o.input)
 	if err != nil {
 		return 0, err
 	}

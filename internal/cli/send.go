@@ -92,7 +92,7 @@ func (u *user) send(ctx context.Context, s *streams, o sendOptions) error {
 	}
 	if to.Type == packet.TypeDrop {
 		s.say("Making a packet that goes nowhere.")
-	} else if m.Body, err = readMessage(s, o.input); err != nil {
+	} else if m.Body, err = readMessage(ctx, s, o.input); err != nil {
 		return err
 	}
 	p := newProgress(s)
@@ -105,14 +105,30 @@ func (u *user) send(ctx context.Context, s *streams, o sendOptions) error {
 	return u.handOver(ctx, s, ready, o.queueing)
 }
 
-func readMessage(s *streams, input string) ([]byte, error) {
+// readMessage reads a file, or standard input until it ends or ctx does.
+func readMessage(ctx context.Context, s *streams, input string) ([]byte, error) {
 	if input != "-" {
 		return readLimited(input, maxMessage)
 	}
 	if isTerminal(s.in) {
 		s.say("Type your message. End it with Ctrl-D on a line of its own; Ctrl-C drops it.")
 	}
-	return readAll(s.in, "standard input", maxMessage)
+	type result struct {
+		data []byte
+		err  error
+	}
+	read := make(chan result, 1)
+	// A read from a terminal cannot be called off; after an interrupt it ends with the process.
+	go func() {
+		data, err := readAll(s.in, "standard input", maxMessage)
+		read <- result{data, err}
+	}()
+	select {
+	case r := <-read:
+		return r.data, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // describe says what was made of a message, before it leaves.

@@ -107,14 +107,14 @@ func TestReadLimited(t *testing.T) {
 func TestReadMessage(t *testing.T) {
 	var errOut bytes.Buffer
 	s := &streams{in: strings.NewReader("from the pipe"), err: &errOut}
-	if body, err := readMessage(s, "-"); err != nil || string(body) != "from the pipe" {
+	if body, err := readMessage(t.Context(), s, "-"); err != nil || string(body) != "from the pipe" {
 		t.Errorf("%q, %v", body, err)
 	}
 	name := filepath.Join(t.TempDir(), "message")
 	if err := os.WriteFile(name, []byte("from the file"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if body, err := readMessage(s, name); err != nil || string(body) != "from the file" {
+	if body, err := readMessage(t.Context(), s, name); err != nil || string(body) != "from the file" {
 		t.Errorf("%q, %v", body, err)
 	}
 	if errOut.Len() > 0 {
