@@ -113,22 +113,7 @@ func readMessage(ctx context.Context, s *streams, input string) ([]byte, error) 
 	if isTerminal(s.in) {
 		s.say("Type your message. End it with Ctrl-D on a line of its own; Ctrl-C drops it.")
 	}
-	type result struct {
-		data []byte
-		err  error
-	}
-	read := make(chan result, 1)
-	// A read from a terminal cannot be called off; after an interrupt it ends with the process.
-	go func() {
-		data, err := readAll(s.in, "standard input", maxMessage)
-		read <- result{data, err}
-	}()
-	select {
-	case r := <-read:
-		return r.data, r.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return interruptible(ctx, func() ([]byte, error) { return readAll(s.in, "standard input", maxMessage) })
 }
 
 // describe says what was made of a message, before it leaves.
