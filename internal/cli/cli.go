@@ -70,11 +70,11 @@ func run(root *cobra.Command, args []string, s *streams) int {
 	defer stop()
 	// The first interrupt asks the command to end; a second one need not wait until it does.
 	context.AfterFunc(ctx, stop)
-	return execute(ctx, root, args, s)
+	return exitStatus(ctx, root, execute(ctx, root, args, s), s)
 }
 
 // execute runs one command line; interrupting ctx ends it.
-func execute(ctx context.Context, root *cobra.Command, args []string, s *streams) int {
+func execute(ctx context.Context, root *cobra.Command, args []string, s *streams) error {
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
@@ -84,15 +84,19 @@ func execute(ctx context.Context, root *cobra.Command, args []string, s *streams
 	root.SetHelpCommand(newHelp())
 	root.InitDefaultHelpCmd()
 	explainArgs(root)
-	var err error
 	// What a shell wants to have completed is no full command line.
 	if len(args) == 0 || args[0] != cobra.ShellCompRequestCmd && args[0] != cobra.ShellCompNoDescRequestCmd {
-		args, err = expandArgs(root, args)
+		var err error
+		if args, err = expandArgs(root, args); err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		root.SetArgs(args)
-		err = root.ExecuteContext(ctx)
-	}
+	root.SetArgs(args)
+	return root.ExecuteContext(ctx)
+}
+
+// exitStatus says what went wrong with a command and returns its exit status.
+func exitStatus(ctx context.Context, root *cobra.Command, err error, s *streams) int {
 	switch {
 	case err == nil:
 		return 0

@@ -32,6 +32,9 @@ func newImportServer(s *streams, configFile *string) *cobra.Command {
 				for _, d := range added {
 					s.say("Imported %s (%s:%d), valid until %s.", d.Nickname, d.Node().Host, d.Node().Port, d.ValidUntil.Format("2006-01-02"))
 				}
+				if ctx := cmd.Context(); ctx.Err() != nil {
+					return ctx.Err()
+				}
 				if err != nil {
 					failed++
 					s.say("Not imported from %s: %v", file, err)
@@ -48,7 +51,7 @@ func newImportServer(s *streams, configFile *string) *cobra.Command {
 func importFile(ctx context.Context, u *user, s *streams, file string) (added []*directory.Descriptor, err error) {
 	var text []byte
 	if file == "-" {
-		text, err = readAll(s.in, "standard input", maxDescriptors)
+		text, err = readAll(interruptibleReader{ctx, s.in}, "standard input", maxDescriptors)
 	} else {
 		text, err = readLimited(file, maxDescriptors)
 		if err == nil && len(text) == 0 {

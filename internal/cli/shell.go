@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -30,7 +27,7 @@ func newShell(s *streams) *cobra.Command {
 			"blanks; quotes and backslashes keep a blank inside a word. A line that begins with # is a\n" +
 			"remark. The options given to shell itself, like --config, hold for every command.\n\n" +
 			"A command that reads standard input takes the lines that follow: end them with Ctrl-D.\n" +
-			"Ctrl-C ends the command that runs, or, at the prompt, the shell; exit and quit do so too.\n" +
+			"Exit and quit end the shell, and so does Ctrl-C, together with the command that runs.\n" +
 			"When the lines come from a file or a pipe there is no prompt, and the status is 1 if a\n" +
 			"command failed.",
 		Args: cobra.NoArgs,
@@ -59,9 +56,6 @@ type shell struct {
 }
 
 func (sh *shell) run(ctx context.Context) error {
-	// The shell outlives the interrupts that end its commands.
-	ctx, stop := signal.NotifyContext(context.WithoutCancel(ctx), syscall.SIGTERM)
-	defer stop()
 	failed := false
 	for {
 		line, err := sh.readLine(ctx)
@@ -73,6 +67,9 @@ func (sh *shell) run(ctx context.Context) error {
 		}
 		if !sh.runLine(ctx, line) {
 			failed = true
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 	}
 	if failed && !sh.prompt {
@@ -99,8 +96,6 @@ func (sh *shell) runLine(ctx context.Context, line string) bool {
 	if len(words) == 0 {
 		return true
 	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
-	defer stop()
 	// The status descriptor is opened once: whoever opens it also closes it at some time.
 	s := &streams{in: sh.in, out: sh.out, err: sh.err, machine: statusFD{open: sh.machine.open}}
 	root := newMixminion(s)
@@ -109,34 +104,21 @@ func (sh *shell) runLine(ctx context.Context, line string) bool {
 			root.RemoveCommand(c)
 		}
 	}
-	return execute(ctx, root, slices.Concat(sh.common, words), s) == 0
+	err = execute(ctx, root, slices.Concat(sh.common, words), s)
+	if ctx.Err() != nil {
+		return false // the shell ends too, and says so
+	}
+	return exitStatus(ctx, root, err, s) == 0
 }
 
 // readLine prompts for a line and reads it, without its end, and without a byte more, because what follows may be for a command.
 func (sh *shell) readLine(ctx context.Context) (string, error) {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
-	defer stop()
 	if sh.prompt {
 		if _, err := io.WriteString(sh.out, shellPrompt); err != nil {
 			return "", err
 		}
 	}
-	type result struct {
-		line string
-		err  error
-	}
-	// Reading a terminal cannot be broken off. When this goroutine is left behind the process ends.
-	read := make(chan result, 1)
-	go func() {
-		line, err := readBareLine(sh.in)
-		read <- result{line, err}
-	}()
-	select {
-	case r := <-read:
-		return r.line, r.err
-	case <-ctx.Done():
-		return "", errors.New("interrupted")
-	}
+	return interruptible(ctx, func() (string, error) { return readBareLine(sh.in) })
 }
 
 // readBareLine reads up to the next newline, byte by byte. The last line may lack its newline.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -63,10 +64,27 @@ func TestShellInterrupted(t *testing.T) {
 	sh := &shell{streams: &streams{in: r, out: io.Discard, err: io.Discard}}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if line, err := sh.readLine(ctx); err == nil || line != "" {
+	if line, err := sh.readLine(ctx); !errors.Is(err, context.Canceled) || line != "" {
 		t.Errorf("%q, %v", line, err)
 	}
 	if err := w.Close(); err != nil { // ends the reader that was left behind
+		t.Fatal(err)
+	}
+}
+
+// Whoever types a message can drop it.
+func TestReadMessageInterrupted(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s := &streams{in: r, out: io.Discard, err: io.Discard}
+	if text, err := readMessage(ctx, s, "-"); !errors.Is(err, context.Canceled) || text != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+	if err := errors.Join(w.Close(), r.Close()); err != nil { // ends the reader that was left behind
 		t.Fatal(err)
 	}
 }
