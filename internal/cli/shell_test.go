@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -68,23 +67,6 @@ func TestShellInterrupted(t *testing.T) {
 		t.Errorf("%q, %v", line, err)
 	}
 	if err := w.Close(); err != nil { // ends the reader that was left behind
-		t.Fatal(err)
-	}
-}
-
-// Whoever types a message can drop it.
-func TestReadMessageInterrupted(t *testing.T) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	s := &streams{in: r, out: io.Discard, err: io.Discard}
-	if text, err := readMessage(ctx, s, "-"); !errors.Is(err, context.Canceled) || text != nil {
-		t.Errorf("%q, %v", text, err)
-	}
-	if err := errors.Join(w.Close(), r.Close()); err != nil { // ends the reader that was left behind
 		t.Fatal(err)
 	}
 }
