@@ -171,11 +171,13 @@ func TestSURBLogTime(t *testing.T) {
 	if err := c.MarkUsed(t.Context(), block(1, noon.Add(day))); err != nil {
 		t.Fatal(err)
 	}
-	info, err := os.Stat(filepath.Join(home, "surbs", "used"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := noon.Truncate(day); !info.ModTime().Equal(want) {
-		t.Errorf("file time %v, want %v", info.ModTime().In(time.UTC), want)
+	for _, name := range []string{"used", "used.lock", "."} {
+		info, err := os.Stat(filepath.Join(home, "surbs", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := noon.Truncate(day); !info.ModTime().Equal(want) {
+			t.Errorf("%s: file time %v, want %v", name, info.ModTime().In(time.UTC), want)
+		}
 	}
 }

@@ -100,8 +100,10 @@ func (c *Client) MarkUsed(ctx context.Context, surbs ...*packet.SURB) (err error
 	if err := durable.WriteFile(c.path(surbsDir, surbLogFile), formatSURBLog(mine), 0o600); err != nil {
 		return fmt.Errorf("mark reply blocks as used: %w", explain(err))
 	}
-	// When exactly the user answered somebody is nobody's business. What matters of the file is safe.
-	_ = os.Chtimes(c.path(surbsDir, surbLogFile), c.today(), c.today())
+	// When exactly the user answered somebody is nobody's business. What matters of the files is safe.
+	for _, name := range []string{surbLogFile, surbLockFile, "."} {
+		_ = os.Chtimes(c.path(surbsDir, name), c.today(), c.today())
+	}
 	return nil
 }
 
