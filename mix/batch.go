@@ -62,7 +62,7 @@ func (m *Mix) mixOnce() error {
 		}
 	}
 	m.counts.corrupt.Add(uint64(len(damaged)))
-	if err := m.dispatch.erase(false, damaged...); err != nil {
+	if _, err := m.dispatch.erase(false, damaged...); err != nil {
 		return err
 	}
 	if err := m.store.Move(moves); err != nil {

@@ -25,18 +25,17 @@ func (d *dispatcher) deliver(ctx context.Context, queue string, typ packet.Routi
 	x := d.mix.exits[typ]
 	if x == nil {
 		// The operator switched this exit off after the packet was accepted. It waits in case that is undone, until its time is over.
-		var items []store.Item
-		items, a.fatal = d.waiting(queue, Schedule{defaultKeep})
-		a.left = len(items)
+		_, a.left, a.fatal = d.waiting(queue, Schedule{defaultKeep})
 		a.due = a.now.Add(time.Hour)
 		return a.ended
 	}
 	a.exit = x
-	items, err := d.waiting(queue, x.Retry)
+	items, held, err := d.waiting(queue, x.Retry)
 	if err != nil {
 		a.fatal = err
 		return a.ended
 	}
+	a.left = held
 	var due []store.Item
 	for _, it := range items {
 		if at, ok := x.dueAt(it); x.Gather || !ok || !at.After(a.now) {
@@ -51,16 +50,17 @@ func (d *dispatcher) deliver(ctx context.Context, queue string, typ packet.Routi
 			d.mix.cfg.Logger.Warn("an exit cannot deliver now; will try again on its retry schedule", "exit", typ, "error", err)
 		}
 	}
-	if err := d.erase(true, a.done...); err != nil && a.fatal == nil {
-		a.fatal = err
-	}
+	a.erase(a.done...)
 	// What the exit gathers, or did not get to, is offered again in a while.
 	again := max(d.mix.cfg.Interval, time.Minute)
 	if x.Gather {
 		again = gatherAgain
 	}
-	for range a.open {
+	if len(a.open) > 0 {
 		a.keep(a.now.Add(again))
+	}
+	if a.due.IsZero() && a.left > 0 {
+		a.due = a.now.Add(pause)
 	}
 	return a.ended
 }
@@ -75,9 +75,8 @@ type attempt struct {
 	done []store.ID            // of an exit that gathers: erased together at the end
 }
 
-// keep counts a message that waits until a time.
+// keep sees to it that there is an attempt at a time, at the latest.
 func (a *attempt) keep(until time.Time) {
-	a.left++
 	if a.due.IsZero() || until.Before(a.due) {
 		a.due = until
 	}
@@ -93,38 +92,52 @@ func (a *attempt) outcome(id uint64, o delivery.Outcome) {
 	it.Attempts++
 	it.LastAttempt = a.d.mix.roundedNow()
 	at, more := a.exit.dueAt(it)
-	var err error
 	switch {
 	case o.Status == delivery.Delivered:
 		a.d.mix.counts.delivered.Add(1)
-		err = a.erase(it.ID)
+		a.finished(it.ID)
 	case o.Status == delivery.Dropped || !more:
 		a.d.mix.counts.dropped.Add(1)
-		err = a.erase(it.ID)
+		a.finished(it.ID)
 	default:
 		// On a full disk the count of attempts is lost; the message is tried once more for that.
-		err = a.d.mix.store.Note([]store.ID{it.ID}, it.Attempts, it.LastAttempt)
-		if errors.Is(err, store.ErrFull) {
-			err = nil
+		err := a.d.mix.store.Note([]store.ID{it.ID}, it.Attempts, it.LastAttempt)
+		if err != nil && !errors.Is(err, store.ErrFull) && a.fatal == nil {
+			a.fatal = fmt.Errorf("note the outcome of a delivery: %w", err)
 		}
 		if floor := a.now.Add(min(a.d.mix.cfg.Interval, time.Minute)); at.Before(floor) {
 			at = floor
 		}
 		a.keep(at)
 	}
-	if err != nil && a.fatal == nil {
-		a.fatal = fmt.Errorf("note the outcome of a delivery: %w", err)
+}
+
+// finished erases a message that is done with. The fragments of one message go together: some of them, come back after a crash, could
+// be enough for a second mail.
+func (a *attempt) finished(id store.ID) {
+	if a.exit.Gather {
+		a.done = append(a.done, id)
+	} else {
+		a.erase(id)
 	}
 }
 
-// erase erases a message that somebody else is responsible for now. The fragments of one message go together: some of them, come back
-// after a crash, could be enough for a second mail.
-func (a *attempt) erase(id store.ID) error {
-	if a.exit.Gather {
-		a.done = append(a.done, id)
-		return nil
+func (a *attempt) erase(ids ...store.ID) {
+	erased, err := a.d.erase(true, ids...)
+	if err != nil && a.fatal == nil {
+		a.fatal = err
 	}
-	return a.d.erase(true, id)
+	if erased {
+		a.left -= len(ids)
+	}
+}
+
+// gone takes note that a message is not in the queue any more.
+func (a *attempt) gone(id store.ID) {
+	if _, ok := a.open[uint64(id)]; ok {
+		delete(a.open, uint64(id))
+		a.left--
+	}
 }
 
 // messages reads queue items as an exit wants them.
@@ -135,7 +148,7 @@ func (a *attempt) messages(items []store.Item) iter.Seq[delivery.Item] {
 				ID: uint64(it.ID), Type: rec.typ, Info: rec.info, Payload: rec.payload, Nonce: rec.nonce,
 				Queued: time.Unix(int64(it.Queued), 0).UTC(),
 			}) && a.fatal == nil
-		})
+		}, a.gone)
 		if err != nil && a.fatal == nil {
 			a.fatal = err
 		}

@@ -66,6 +66,9 @@ type ended struct {
 	fatal  error
 }
 
+// pause is how long a queue that cannot be helped is left alone.
+const pause = time.Minute
+
 // connectTimeout bounds how long a next hop that does not answer takes up a link.
 const connectTimeout = 20 * time.Second
 
@@ -193,11 +196,15 @@ func (d *dispatcher) finish(e ended) {
 	s.running = false
 	s.due = e.due
 	s.left = e.left
+	now := d.mix.cfg.Clock.Now()
 	if e.err == nil {
 		s.first = time.Time{}
+		if s.due.IsZero() && !e.worked && e.queue[0] == hopQueuePrefix {
+			// Nothing could be sent: what is there cannot be read now, or not be erased. Trying again at once would change nothing.
+			s.due = now.Add(pause)
+		}
 		return
 	}
-	now := d.mix.cfg.Clock.Now()
 	if s.first.IsZero() || e.worked {
 		s.first = now
 		if d.warned.now(now) {
@@ -228,9 +235,9 @@ func (d *dispatcher) empty(ctx context.Context, queue string) ended {
 	return d.relay(ctx, queue, next)
 }
 
-// contents reads the records of items one by one, in random order, until each returns false. What is damaged is given up; what
-// cannot be read now is passed over.
-func (d *dispatcher) contents(items []store.Item, each func(store.Item, record) bool) error {
+// contents reads the records of items one by one, in random order, until each returns false. What is damaged is given up, and told to
+// gone like what is not there any more; what cannot be read now is passed over.
+func (d *dispatcher) contents(items []store.Item, each func(store.Item, record) bool, gone func(store.ID)) error {
 	if err := uniform.ShuffleSlice(rand.Reader, items); err != nil {
 		return err
 	}
@@ -245,9 +252,15 @@ func (d *dispatcher) contents(items []store.Item, each func(store.Item, record) 
 			}
 		case errors.Is(err, errRecord):
 			d.mix.counts.corrupt.Add(1)
-			if err := d.erase(true, it.ID); err != nil {
+			erased, err := d.erase(true, it.ID)
+			if err != nil {
 				return err
 			}
+			if erased {
+				gone(it.ID)
+			}
+		case errors.Is(err, store.ErrUnknown):
+			gone(it.ID)
 		case isFatal(err):
 			return err
 		}
@@ -273,16 +286,17 @@ func (m *Mix) readRecord(id store.ID, buf *[]byte) (record, error) {
 	return parseRecord(body)
 }
 
-// erase erases packets that are done with; durably if a packet that came back would be a second mail. A full disk puts it off.
-func (d *dispatcher) erase(durably bool, ids ...store.ID) error {
+// erase erases packets that are done with; durably if a packet that came back would be a second mail. A full disk puts it off: then
+// it returns false.
+func (d *dispatcher) erase(durably bool, ids ...store.ID) (erased bool, err error) {
 	if len(ids) == 0 {
-		return nil
+		return true, nil
 	}
 	erase := d.mix.store.DoneSoon
 	if durably {
 		erase = d.mix.store.Done
 	}
-	err := erase(ids...)
+	err = erase(ids...)
 	if errors.Is(err, store.ErrFull) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -290,12 +304,12 @@ func (d *dispatcher) erase(durably bool, ids ...store.ID) error {
 			d.owed[id] = true
 		}
 		d.mix.warnFull()
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("erase packets that are done with: %w", err)
+		return false, fmt.Errorf("erase packets that are done with: %w", err)
 	}
-	return nil
+	return true, nil
 }
 
 // payOff erases what could not be erased before.
@@ -324,9 +338,11 @@ func (d *dispatcher) payOff() error {
 	return nil
 }
 
-// waiting returns the packets of a queue that are to be sent: those whose schedule is over are erased.
-func (d *dispatcher) waiting(queue string, retry Schedule) ([]store.Item, error) {
-	items := d.mix.store.Queue(queue, 0)
+// waiting returns the packets of a queue that are to be sent, and how many it holds in all: those whose schedule is over are erased, and
+// those that should have been erased are left out.
+func (d *dispatcher) waiting(queue string, retry Schedule) (items []store.Item, held int, err error) {
+	items = d.mix.store.Queue(queue, 0)
+	held = len(items)
 	limit := d.mix.cfg.Clock.Now().Add(-retry.Total() - d.mix.cfg.Interval)
 	kept := items[:0]
 	var over []store.ID
@@ -342,5 +358,9 @@ func (d *dispatcher) waiting(queue string, retry Schedule) ([]store.Item, error)
 	}
 	d.mu.Unlock()
 	d.mix.counts.dropped.Add(uint64(len(over)))
-	return kept, d.erase(false, over...)
+	erased, err := d.erase(false, over...)
+	if erased {
+		held -= len(over)
+	}
+	return kept, held, err
 }

@@ -201,9 +201,10 @@ func (r *keyRing) lead() time.Duration {
 	return max(0, min(maxLead, ((r.lifetime-4*day)/2).Truncate(day)))
 }
 
-// early is how long before its time a key is accepted: a day, or with short lifetimes as much as keeps a third key out of use.
+// early is how long before its time a key is accepted: a day, or with short lifetimes as much as keeps a third key out of use, but not
+// less than the time in which the mix is sure to look after its keys.
 func (r *keyRing) early() time.Duration {
-	return max(0, min(maxEarly, (r.lifetime-2*r.lead()-r.overlap)/2))
+	return max(2*maintenanceInterval, min(maxEarly, (r.lifetime-2*r.lead()-r.overlap)/2))
 }
 
 // nextPeriod returns when the next key that has to be made begins; false if none has to be made at now.

@@ -170,13 +170,34 @@ func (m *Mix) Run(ctx context.Context, listeners ...net.Listener) error {
 
 // maintain makes the keys that are needed now and soon, signs descriptors anew that no longer fit the configuration, puts the right
 // keys into use and destroys those whose time is over.
+//
+// Keys that are there are put into use even if new ones cannot be made.
 func (m *Mix) maintain() error {
 	now := m.cfg.Clock.Now()
 	over := m.ring.expired(now)
 	if len(over) > 0 {
 		m.retire(over)
 	}
-	changed := len(over) > 0
+	changed, err := m.renew(now)
+	use, useErr := newKeysInUse(m.ring.inUse(now))
+	if useErr != nil {
+		return errors.Join(err, useErr)
+	}
+	m.keys.Store(use)
+	if err != nil {
+		return err
+	}
+	if err := m.writeDescriptors(now); err != nil {
+		return err
+	}
+	if changed || len(over) > 0 {
+		m.cfg.Logger.Info("keys and descriptors are up to date", "file", m.descriptorPath())
+	}
+	return nil
+}
+
+// renew makes the keys and descriptors that are needed, and reports whether there were any.
+func (m *Mix) renew(now time.Time) (changed bool, err error) {
 	for {
 		after, needed := m.ring.nextPeriod(now)
 		if !needed {
@@ -184,7 +205,7 @@ func (m *Mix) maintain() error {
 		}
 		set, err := m.ring.create(now, after)
 		if err != nil {
-			return fmt.Errorf("make packet key: %w", err)
+			return changed, fmt.Errorf("make packet key: %w", err)
 		}
 		m.keyUse.Lock()
 		m.ring.add(set)
@@ -194,7 +215,7 @@ func (m *Mix) maintain() error {
 	for _, s := range m.ring.sets {
 		desc, err := m.ring.refresh(s, now)
 		if err != nil {
-			return fmt.Errorf("sign descriptor: %w", err)
+			return changed, fmt.Errorf("sign descriptor: %w", err)
 		}
 		if desc != nil {
 			m.keyUse.Lock()
@@ -203,18 +224,7 @@ func (m *Mix) maintain() error {
 			changed = true
 		}
 	}
-	use, err := newKeysInUse(m.ring.inUse(now))
-	if err != nil {
-		return err
-	}
-	m.keys.Store(use)
-	if err := m.writeDescriptors(now); err != nil {
-		return err
-	}
-	if changed {
-		m.cfg.Logger.Info("keys and descriptors are up to date", "file", m.descriptorPath())
-	}
-	return nil
+	return changed, nil
 }
 
 // retire destroys key sets. What cannot be destroyed now is not used any more all the same, and destroyed at the next start.

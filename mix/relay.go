@@ -24,14 +24,14 @@ const (
 // relay sends a queue's packets to their next hop. A packet is erased only once the hop has said that it has it.
 func (d *dispatcher) relay(ctx context.Context, queue string, next packet.Hop) ended {
 	e := ended{queue: queue}
-	items, err := d.waiting(queue, d.mix.cfg.OutgoingRetry)
+	items, _, err := d.waiting(queue, d.mix.cfg.OutgoingRetry)
 	if err != nil || len(items) == 0 {
 		e.fatal = err
 		return e
 	}
 	var done []store.ID
 	flush := func() {
-		if err := d.erase(false, done...); err != nil && e.fatal == nil {
+		if _, err := d.erase(false, done...); err != nil && e.fatal == nil {
 			e.fatal = err
 		}
 		done = done[:0]
@@ -60,7 +60,7 @@ func (d *dispatcher) relay(ctx context.Context, queue string, next packet.Hop) e
 				}
 			}})
 			return more && ctx.Err() == nil && e.fatal == nil && refused == nil && time.Since(begun) < maxAttempt
-		})
+		}, func(store.ID) {})
 		if err != nil {
 			e.fatal = err
 		}

@@ -3,7 +3,9 @@ package packet_test
 import (
 	"math/rand/v2"
 	"testing"
+	"time"
 
+	"mixminion/internal/crypt"
 	"mixminion/packet"
 )
 
@@ -67,3 +69,40 @@ func benchBuild(b *testing.B, leg int) {
 
 func BenchmarkBuild2and2(b *testing.B) { benchBuild(b, 2) }
 func BenchmarkBuild8and8(b *testing.B) { benchBuild(b, 8) }
+
+// BenchmarkUnwrapOverhead compares unwrapping with the sum of its parts: the RSA operation and the LIONESS passes of every packet, payload
+// and second header twice each. The two take turns, so that a machine whose speed drifts does not blur the comparison.
+func BenchmarkUnwrapOverhead(b *testing.B) {
+	rnd := rand.NewChaCha8([32]byte{})
+	nodes2 := []testNode{newNode(0, "alpha.example.org"), newNode(1, "bravo.example.org")}
+	p, err := packet.BuildForward(rnd, nodes(nodes2[:1]), nodes(nodes2[1:]), packet.Exit{Type: packet.TypeDrop}, randomPayload(rnd))
+	if err != nil {
+		b.Fatal(err)
+	}
+	dec, err := crypt.StdProvider{}.Decrypter(nodes2[0].key)
+	if err != nil {
+		b.Fatal(err)
+	}
+	u := unwrapper(b, nodes2[0].key)
+	var whole, parts time.Duration
+	var q packet.Packet
+	for b.Loop() {
+		q = *p
+		begun := time.Now()
+		if _, err := u.Unwrap(&q); err != nil {
+			b.Fatal(err)
+		}
+		whole += time.Since(begun)
+		q = *p
+		begun = time.Now()
+		if _, err := dec.DecryptPK(q[:crypt.PKEncLen]); err != nil {
+			b.Fatal(err)
+		}
+		for range 2 {
+			crypt.SPRPDecrypt(crypt.SPRPKey{1}, q[packet.HeaderLen:2*packet.HeaderLen])
+			crypt.SPRPDecrypt(crypt.SPRPKey{2}, q[2*packet.HeaderLen:])
+		}
+		parts += time.Since(begun)
+	}
+	b.ReportMetric(100*(float64(whole)/float64(parts)-1), "overhead-%")
+}

@@ -240,7 +240,7 @@ func TestCrossChecks(t *testing.T) {
 		{"lifetime", "PublicKeyLifetime: 23 hours\nPublicKeyOverlap: 6 hours\n", "f:4: [Server] PublicKeyLifetime: is 23 hours; it must be at least 1 day"},
 		{"short overlap", "PublicKeyOverlap: 5 hours\n", "f:4: [Server] PublicKeyOverlap: is 5 hours; it must be from 6 to 72 hours"},
 		{"long overlap", "PublicKeyOverlap: 73 hours\n", "from 6 to 72 hours"},
-		{"overlap above lifetime", "PublicKeyLifetime: 1 day\n", "PublicKeyOverlap: is 2 days, longer than PublicKeyLifetime, 1 day"},
+		{"overlap above lifetime", "PublicKeyLifetime: 1 day\n", "PublicKeyOverlap: is 2 days, not shorter than PublicKeyLifetime, 1 day"},
 		{"key bits", "IdentityKeyBits: 1024\n", "must be from 2048 to 4096"},
 		{"rate", "MixPoolRate: 0\n", "above 0%"},
 		{"jitter", "MixJitter: 100%\n", "must be below 100%"},

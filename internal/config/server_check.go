@@ -41,8 +41,8 @@ func (m *Main) check(p *problems) {
 	}
 	if overlap < Interval(6*time.Hour) || overlap > Interval(72*time.Hour) {
 		p.add(in, "PublicKeyOverlap", "is %s; it must be from 6 to 72 hours", overlap)
-	} else if overlap > lifetime {
-		p.add(in, "PublicKeyOverlap", "is %s, longer than PublicKeyLifetime, %s: three keys would be in use at once",
+	} else if overlap >= Interval(lifetime.Duration().Truncate(day)) {
+		p.add(in, "PublicKeyOverlap", "is %s, not shorter than PublicKeyLifetime, %s in whole days: three keys would be in use at once",
 			overlap, lifetime)
 	}
 	if m.StatsInterval < Interval(time.Hour) {
