@@ -86,7 +86,7 @@ func TestFromConfig(t *testing.T) {
 	}{
 		// The defaults of the house: binomial pool, 5 minutes and a fifth more or less, 16 stay, 40 % leave, keys for 30 days and 48 hours.
 		"defaults": {leastConfig, mix.Config{
-			KeyDir: "/var/mix/keys", QueueDir: "/var/mix/work/queues",
+			KeyDir: "/var/mix/keys", QueueDir: filepath.Join("/var/mix", "work", "queues"),
 			Nickname: "tested", Contact: "operator@example.com", Software: "Mixminion 9",
 			IdentityKeyBits: 2048, KeyLifetime: 30 * day, KeyOverlap: 2 * day,
 			Hostname: "mix.example.com", Port: 48099, IncomingIdleTimeout: 5 * time.Minute,

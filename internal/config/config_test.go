@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"net/netip"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"strings"
@@ -366,7 +367,7 @@ func TestPaths(t *testing.T) {
 	s.Main.BaseDir, s.Main.LogFile, s.Main.KeyDir = "~/mix", "/var/log/mix", "~/keys"
 	want := ServerPaths{
 		BaseDir: "/home/u/mix", LogFile: "/var/log/mix", StatsFile: "/home/u/mix/stats", KeyDir: "/home/u/keys",
-		WorkDir: "/home/u/mix/work", QueueDir: "/home/u/mix/work/queues", PidFile: "/home/u/mix/pid",
+		WorkDir: filepath.Join("/home/u/mix", "work"), QueueDir: filepath.Join("/home/u/mix", "work", "queues"), PidFile: "/home/u/mix/pid",
 	}
 	if d := cmp.Diff(want, s.Paths("/home/u")); d != "" {
 		t.Error(d)
