@@ -14,6 +14,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"mixminion/internal/harden"
+
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -66,6 +68,9 @@ func Mixminiond(args []string, in io.Reader, out, errOut io.Writer) int {
 }
 
 func run(root *cobra.Command, args []string, s *streams) int {
+	if err := harden.NoCoreDumps(); err != nil {
+		s.say("Warning: a crash could write secrets to disk: %v.", err)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// The first interrupt asks the command to end; a second one need not wait until it does.

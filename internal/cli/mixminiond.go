@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 
 	"mixminion/internal/config"
+	"mixminion/internal/harden"
 	"mixminion/mix"
 
 	"github.com/spf13/cobra"
@@ -65,6 +66,9 @@ func start(ctx context.Context, s *streams, file string) (err error) {
 	s.say("Configuration: %s", file)
 	for _, w := range cfg.Warnings() {
 		s.say("Warning: %s", w)
+	}
+	if err := harden.LockMemory(); err != nil {
+		s.say("Warning: %v.", err)
 	}
 	if !cfg.IncomingMMTP.Enabled {
 		return fmt.Errorf("%s: [Incoming/MMTP] is not enabled, so no packet can arrive: write Enabled: yes", file)

@@ -12,7 +12,7 @@ var layers = [][]string{
 	{"internal/testnet"},
 	{"client", "mix", "authority", "gateway"},
 	{"mmtp", "delivery", "path"},
-	{"internal/config", "internal/store", "internal/legacytls", "internal/clock"},
+	{"internal/config", "internal/store", "internal/legacytls", "internal/clock", "internal/harden"},
 	{"packet", "message", "directory"},
 	{"internal/crypt", "internal/armor", "internal/zlib", "internal/uniform"},
 }
@@ -30,6 +30,7 @@ var only = map[string][]string{
 	"internal/config":    {"cmd", "internal/cli", "internal/testnet", "client", "mix", "authority", "gateway", "delivery"},
 	"internal/store":     {"cmd", "internal/cli", "internal/testnet", "client", "mix", "authority", "gateway", "delivery"},
 	"internal/legacytls": {"mmtp"},
+	"internal/harden":    {"cmd", "internal/cli"},
 
 	"github.com/spf13/cobra": {"cmd", "internal/cli"},
 	"github.com/spf13/pflag": {"cmd", "internal/cli"},
