@@ -217,6 +217,17 @@ func TestMalformedFiles(t *testing.T) {
 		{"empty path", "[Server]\nBaseDir:\n", "a file name must not be empty"},
 		{"address", "[Incoming/MMTP]\nEnabled: yes\nIP: 1.2.3\n", `"1.2.3" is not an IP address`},
 		{"port", "[Incoming/MMTP]\nEnabled: yes\nPort: 0\n", `"0" is not a port number`},
+		{"listener", "[Directory]\nListen: 80\n", `"80" is not an address and a port`},
+		{"listener without port", "[Directory]\nListen: [::1]\n", `"[::1]" is not an address and a port`},
+		{"URL base", "[Directory]\nURL: http://a/b\n", `"http://a/b" does not end with a /`},
+		{"URL with query", "[Directory]\nURL: http://a/?/\n", `"http://a/?/" does not end with a /`},
+		{"URL without host", "[Directory]\nURL: http:///\n", `does not begin with http:// or https:// and a host`},
+		{"URL of a file", "[Directory]\nURL: file://a/\n", `does not begin with http:// or https:// and a host`},
+		{"URL with password", "[Directory]\nURL: http://a:b@c/\n", `does not begin with http:// or https:// and a host`},
+		{"authority", "[Directory]\nAuthority: http://a/\n", `is not a fingerprint and a URL`},
+		{"fingerprint", "[Directory]\nAuthority: 0123G http://a/\n", `"0123G" is not a fingerprint`},
+		{"URL of an authority", "[Directory]\nAuthority: " + finger + " http://a\n", `"http://a" does not end with a /`},
+		{"key of the directory", "[Directory]\nAutoAprove: yes\n", `unknown key "AutoAprove" in section [Directory]; did you mean AutoApprove?`},
 		{"mailbox", "[Server]\nContact-Email: me\n", `"me" is not a plain mail address`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -234,6 +245,8 @@ func TestMalformedFiles(t *testing.T) {
 		})
 	}
 }
+
+const finger = "0123456789ABCDEF0123456789ABCDEF01234567"
 
 func TestCrossChecks(t *testing.T) {
 	const smtp = "[Delivery/SMTP]\nEnabled: yes\nReturnAddress: a@b\n"
@@ -262,6 +275,10 @@ func TestCrossChecks(t *testing.T) {
 		{"password in the clear", smtp + "SMTPServer: x\nSMTPUser: u\nSMTPPasswordFile: p\n", "could be read on the way"},
 		{"mbox", "[Delivery/MBOX]\nEnabled: yes\nSMTPServer: x\n", "AddressFile: is missing"},
 		{"fragments without exit", "[Delivery/Fragmented]\nEnabled: yes\nMaximumSize: 1M\n", "needs [Delivery/SMTP] or [Delivery/MBOX]"},
+		{"directory without address", "[Directory]\nEnabled: yes\nURL: http://a/\n", "f:4: [Directory] Listen: is missing"},
+		{"directory without URL", "[Directory]\nEnabled: yes\nListen: 127.0.0.1:0\n", "f:4: [Directory] URL: is missing"},
+		{"member twice", "[Directory]\nEnabled: no\nAuthority: " + finger + " http://a/\nAuthority: " + strings.ToLower(finger) + " http://b/\n",
+			"[Directory] Authority: " + finger + " stands in two lines"},
 		{"fragments without size", smtp + "SMTPServer: x\n[Delivery/Fragmented]\nEnabled: yes\n", "MaximumSize: is missing"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -313,6 +330,7 @@ func TestWarnings(t *testing.T) {
 	server := goodServer + "BaseDir: /var/lib/minion\n"
 	const network = "[Incoming/MMTP]\nEnabled: yes\nHostname: a\n[Outgoing/MMTP]\nEnabled: yes\n"
 	const smtp = "[Delivery/SMTP]\nEnabled: yes\nReturnAddress: a@b\nSMTPServer: x\n"
+	const directory = "[Directory]\nEnabled: yes\nListen: [::1]:80\nListen: localhost:0\nURL: https://a.example/b/\n"
 	for _, c := range []struct{ name, text, want string }{
 		{"none", server + network + smtp, ""},
 		{"defaults spelled out", server + "Daemon: no\nEncryptIdentityKey: no\n" + network + "[DirectoryServers]\nMaxSkew: 10 min\n", ""},
@@ -340,6 +358,9 @@ func TestWarnings(t *testing.T) {
 		{"fast retries", server + network + "Retry: 1 minute, every 7 hours for 2 days\n", "waits only 1 minute"},
 		{"size", server + network + smtp + "MaximumSize: 33000\n", "33000 bytes is taken as 33K"},
 		{"small size", server + network + smtp + "MaximumSize: 1K\n", "1K is taken as 32K"},
+		{"authority", server + directory + "Authority: " + finger + " http://a/\n", ""},
+		{"open authority", server + directory + "AutoApprove: yes\n", "[Directory] AutoApprove: is yes: anybody"},
+		{"lonely authority", server + directory, "[Directory] Authority: is not given"},
 		{"clear mail", server + network + smtp + "SMTPTLS: off\n", "SMTPTLS: is off"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -368,6 +389,7 @@ func TestPaths(t *testing.T) {
 	want := ServerPaths{
 		BaseDir: "/home/u/mix", LogFile: "/var/log/mix", StatsFile: "/home/u/mix/stats", KeyDir: "/home/u/keys",
 		WorkDir: filepath.Join("/home/u/mix", "work"), QueueDir: filepath.Join("/home/u/mix", "work", "queues"), PidFile: "/home/u/mix/pid",
+		StorageDir: "/home/u/mix/directory",
 	}
 	if d := cmp.Diff(want, s.Paths("/home/u")); d != "" {
 		t.Error(d)
@@ -408,6 +430,9 @@ func TestFormatRoundTrip(t *testing.T) {
 	s.Main.MixPoolRate = 0.07
 	s.Main.MaxDisk = 300*MB + 5
 	s.Directories.ServerURL = Lines{"a", "b"}
+	s.Directory.Listen = ListenAddresses{"[::]:80", "localhost:0"}
+	s.Directory.Authority = Authorities{{finger, "http://a/"}, {strings.Repeat("A", 40), "https://b:1/c/"}}
+	s.Directory.ClientVersions = List{"0.0.8", "0.1.0"}
 	s.DeliverySMTP.SMTPServer = HostPort{"::1", 25}
 	s.DeliverySMTP.FromTag = ""
 	text := Format(s)

@@ -20,6 +20,7 @@ type Server struct {
 	DeliverySMTP       DeliverySMTP
 	DeliverySMTPViaMix DeliverySMTPViaMix
 	DeliveryFragmented DeliveryFragmented
+	Directory          Directory
 }
 
 // Host is the section [Host] of both programs.
@@ -212,10 +213,12 @@ func ParseServer(data []byte, name string) (*Server, error) {
 	return s, nil
 }
 
-// ServerPaths are the files and directories of a mix, without "~/" and joined
+// ServerPaths are the files and directories of a server, without "~/" and joined
 // to the base directory.
 type ServerPaths struct {
 	BaseDir, LogFile, StatsFile, KeyDir, WorkDir, QueueDir, PidFile string
+	// StorageDir belongs to the section [Directory].
+	StorageDir string
 }
 
 // Paths resolves the paths of the section [Server] for a user's home directory.
@@ -229,6 +232,8 @@ func (s *Server) Paths(home string) ServerPaths {
 		WorkDir:   s.Main.WorkDir.In(base, home),
 		QueueDir:  s.Main.QueueDir.In(base, home),
 		PidFile:   s.Main.PidFile.In(base, home),
+
+		StorageDir: s.Directory.StorageDir.In(base, home),
 	}
 }
 

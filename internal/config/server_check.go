@@ -12,6 +12,7 @@ func (s *Server) Validate() error {
 	s.Main.check(p)
 	s.checkNetwork(p)
 	s.checkDelivery(p)
+	s.Directory.check(p)
 	return p.err()
 }
 
@@ -172,7 +173,7 @@ func (s *Server) Warnings() []string {
 	w := warnings{file: &s.File}
 	w.unused(s.Sections())
 	s.Main.warn(&w)
-	if !s.IncomingMMTP.Enabled && !s.OutgoingMMTP.Enabled {
+	if !s.IncomingMMTP.Enabled && !s.OutgoingMMTP.Enabled && !s.Directory.Enabled {
 		w.add("", "", "neither [Incoming/MMTP] nor [Outgoing/MMTP] is enabled: this mix will do nothing")
 	} else if s.IncomingMMTP.Enabled && !s.OutgoingMMTP.Enabled {
 		w.add("Outgoing/MMTP", "Enabled", "is no: packets for other mixes cannot leave")
@@ -188,6 +189,7 @@ func (s *Server) Warnings() []string {
 		s.DeliverySMTP.Mail.warn(&w, "Delivery/SMTP")
 		s.DeliverySMTP.Relay.warn(&w, "Delivery/SMTP")
 	}
+	s.Directory.warn(&w)
 	return w.list
 }
 

@@ -74,6 +74,11 @@ func (s *Server) Sections() []Section {
 					Doc: "How long to wait for the missing fragments of a message."},
 			},
 		},
+		{
+			Name: "Directory",
+			Doc:  "Being a directory authority: collecting descriptors of mixes and voting with others on which of them users should know.",
+			Keys: s.Directory.keys(),
+		},
 	}
 }
 
