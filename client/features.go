@@ -44,7 +44,7 @@ var descriptorKeys = []struct {
 	keys    []string
 }{
 	{"Server", []string{"Descriptor-Version", "Nickname", "Identity", "Digest", "Signature", "Published", "Valid-After", "Valid-Until",
-		"Packet-Key", "Packet-Versions", "Software", "Secure-Configuration", "Contact", "Contact-Fingerprint", "Comments", "Why-Insecure"}},
+		"Packet-Key", "Packet-Versions", "Software", "Secure-Configuration", "Contact", "Contact-Fingerprint", "Comments", "Why-Insecure", "MyFamily"}},
 	{"Incoming/MMTP", []string{"Version", "IP", "Hostname", "Port", "Key-Digest", "Protocols", "Allow", "Deny"}},
 	{"Outgoing/MMTP", []string{"Version", "Protocols", "Allow", "Deny"}},
 	{"Delivery/MBOX", []string{"Version", "Maximum-Size", "Allow-From"}},

@@ -38,6 +38,9 @@ type Fields struct {
 	ContactFingerprint string
 	Comments           string
 
+	// Family names the other servers of the same operator, by nickname or by fingerprint (upper case); see SameFamily.
+	Family []string
+
 	Incoming   *Incoming   // nil: takes no connections
 	Outgoing   *Outgoing   // nil: makes no connections
 	SMTP       *Delivery   // nil: does not deliver to SMTP
@@ -50,11 +53,13 @@ type Incoming struct {
 	IP        netip.Addr // IPv4 or zero; for people, nothing in the protocol uses it
 	Hostname  string     // lower case; a name or a dotted IPv4 address
 	Port      uint16
-	Protocols []string
+	Protocols []string // what links to it can speak: MMTPVersion, MMTPVersionIPv6
 }
 
 // Outgoing is the section [Outgoing/MMTP].
-type Outgoing struct{ Protocols []string }
+type Outgoing struct {
+	Protocols []string // what links it makes can speak: MMTPVersion, MMTPVersionIPv6
+}
 
 // Delivery is the section [Delivery/SMTP] or [Delivery/MBOX] (E2E-spec 3.2.4, E2E-spec 3.3.4).
 type Delivery struct {
@@ -117,9 +122,16 @@ func (d *Descriptor) UnwrapsVersion(version string) bool {
 	return slices.Contains(d.PacketVersions, version)
 }
 
-// AcceptsConnections reports whether a client can hand packets to the server, so that a path can begin there.
-func (d *Descriptor) AcceptsConnections() bool {
-	return d.Incoming != nil && slices.Contains(d.Incoming.Protocols, MMTPVersion)
+// AcceptsConnections reports whether the server takes packets from somebody who makes links of one of the given protocols. With none
+// given, these are links over IPv4, which everybody is taken to have.
+func (d *Descriptor) AcceptsConnections(protocols ...string) bool {
+	switch {
+	case d.Incoming == nil:
+		return false
+	case len(protocols) == 0:
+		return slices.Contains(d.Incoming.Protocols, MMTPVersion)
+	}
+	return slices.ContainsFunc(protocols, func(p string) bool { return slices.Contains(d.Incoming.Protocols, p) })
 }
 
 // CanRelayTo reports whether the server can pass packets on to another one (path-spec 2.3), or to itself.
@@ -127,10 +139,7 @@ func (d *Descriptor) CanRelayTo(to *Descriptor) bool {
 	if d.HasNickname(to.Nickname) {
 		return true
 	}
-	if d.Outgoing == nil || to.Incoming == nil {
-		return false
-	}
-	return slices.ContainsFunc(d.Outgoing.Protocols, func(v string) bool { return slices.Contains(to.Incoming.Protocols, v) })
+	return d.Outgoing != nil && len(d.Outgoing.Protocols) > 0 && to.AcceptsConnections(d.Outgoing.Protocols...)
 }
 
 // Capabilities names what the server does: "mbox", "smtp", "relay", "frag", in this order. A server that takes no connections

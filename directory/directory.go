@@ -13,11 +13,29 @@ import "mixminion/packet"
 // Versions that this package writes and understands.
 const (
 	DescriptorVersion = "0.2"
-	// MMTPVersion is the version of the link protocol that a path begins with (minion-spec 4).
-	MMTPVersion = "0.3"
 
 	sectionVersion = "0.1"
 )
+
+// What stands in the Protocols entries of descriptors: versions of the link protocol (minion-spec 4). "0.3" alone has always meant links
+// over IPv4. Links over IPv6 speak the same protocol and have a name of their own here, so that programs which know nothing of IPv6, and
+// only ask whether two servers have a protocol in common (path-spec 2.3), do not join servers that cannot reach each other.
+const (
+	MMTPVersion     = "0.3"
+	MMTPVersionIPv6 = "0.3-IPv6"
+)
+
+// MMTPProtocols lists the protocols of somebody with the given connections to the Internet.
+func MMTPProtocols(ipv4, ipv6 bool) []string {
+	var out []string
+	if ipv4 {
+		out = append(out, MMTPVersion)
+	}
+	if ipv6 {
+		out = append(out, MMTPVersionIPv6)
+	}
+	return out
+}
 
 // Limits on descriptors (dir-spec 3). Sizes are in bytes.
 const (

@@ -233,6 +233,7 @@ func (p *descriptorParser) serverFields() []field {
 		{key: "Why-Insecure", set: text(&d.WhyInsecure, math.MaxInt)},
 		{key: "Contact-Fingerprint", set: text(&d.ContactFingerprint, maxFingerprintLen)},
 		{key: "Comments", set: text(&d.Comments, maxCommentsLen)},
+		{key: "MyFamily", set: into(&d.Family, ParseFamily)},
 	}
 }
 

@@ -99,6 +99,11 @@ func TestParseDescriptorRefuses(t *testing.T) {
 		"long fingerprint":         {`^Contact: `, "Contact-Fingerprint: " + strings.Repeat("c", 129) + "\nContact: "},
 		"maybe secure":             {`^Secure-Configuration: yes`, "Secure-Configuration: maybe"},
 		"empty Packet-Versions":    {`^Packet-Versions: .*`, "Packet-Versions: 0.3,,0.4"},
+		"empty family":             {`^Contact: `, "MyFamily: \nContact: "},
+		"second family":            {`^Contact: `, "MyFamily: a\nMyFamily: b\nContact: "},
+		"family of a bad name":     {`^Contact: `, "MyFamily: a,b_c\nContact: "},
+		"short fingerprint":        {`^Contact: `, "MyFamily: " + strings.Repeat("A", 39) + "\nContact: "},
+		"large family":             {`^Contact: `, "MyFamily: " + strings.Join(manyNames(MaxFamily+1), ",") + "\nContact: "},
 		"too much text":            {`\z`, "[Testing]\n" + strings.Repeat("a: "+strings.Repeat("b", 1000)+"\n", 66)},
 		"empty line at the end":    {`\z`, "\n"},
 	} {
@@ -212,6 +217,14 @@ func TestParseDescriptorTakes(t *testing.T) {
 			func(d *Descriptor) bool { return len(d.Notes) == 0 }},
 		"several protocols": {edit{`^Protocols: 0.3`, "Protocols: 0.2 ,0.3,\t1.0"},
 			func(d *Descriptor) bool { return d.AcceptsConnections() && len(d.Incoming.Protocols) == 3 }},
+		"family": {edit{`^Contact: `, "MyFamily: alice ,bob, " + strings.Repeat("aB", 20) + "\nContact: "},
+			func(d *Descriptor) bool {
+				return slices.Equal(d.Family, []string{"alice", "bob", strings.Repeat("AB", 20)}) && len(d.Notes) == 0
+			}},
+		"IPv6 only": {edit{`^Protocols: 0.3`, "Protocols: 0.3-IPv6"},
+			func(d *Descriptor) bool {
+				return !d.AcceptsConnections() && d.AcceptsConnections(MMTPVersionIPv6) && len(d.Notes) == 0
+			}},
 		"no Software": {edit{`^Software: .*\n`, ""}, func(d *Descriptor) bool { return d.Software == "" }},
 		"another packet version": {edit{`^Packet-Versions: .*`, "Packet-Versions: 0.4"},
 			func(d *Descriptor) bool { return d.UnwrapsVersion("0.4") && !d.UnwrapsVersion("0.3") }},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -78,6 +79,9 @@ func (f *Fields) check(identity *rsa.PublicKey) error {
 			if ip, err := netip.ParseAddr(in.Hostname); err != nil || !ip.Is4() {
 				return errors.New("the host name is neither a name nor a dotted IPv4 address")
 			}
+			if slices.Contains(in.Protocols, MMTPVersionIPv6) {
+				return errors.New("nobody finds an IPv6 address by a dotted IPv4 address; give the server a host name")
+			}
 		}
 	}
 	for _, d := range []*Delivery{f.SMTP, f.MBOX} {
@@ -119,6 +123,7 @@ func (f *Fields) sections(identity *rsa.PublicKey) []Section {
 	server.addOptional("Why-Insecure", f.WhyInsecure)
 	server.addOptional("Contact-Fingerprint", f.ContactFingerprint)
 	server.addOptional("Comments", f.Comments)
+	server.addOptional("MyFamily", formatList(sortFamily(f.Family)))
 	out := []Section{server}
 
 	section := func(name string) *Section {

@@ -129,7 +129,13 @@ func TestSignDescriptorRefuses(t *testing.T) {
 		"no protocol":           func(f *Fields) { f.Outgoing.Protocols = nil },
 		"empty protocol":        func(f *Fields) { f.Incoming.Protocols = []string{""} },
 		"tiny messages only":    func(f *Fields) { f.SMTP.MaximumSize = 31 },
-		"no fragments":          func(f *Fields) { f.Fragmented.MaximumFragments = 0 },
+		"IPv6 at an IPv4 host": func(f *Fields) {
+			f.Incoming.Hostname, f.Incoming.Protocols = "192.0.2.1", MMTPProtocols(true, true)
+		},
+		"family of no name":       func(f *Fields) { f.Family = []string{"9lives"} },
+		"family with a separator": func(f *Fields) { f.Family = []string{"a b"} },
+		"large family":            func(f *Fields) { f.Family = manyNames(MaxFamily + 1) },
+		"no fragments":            func(f *Fields) { f.Fragmented.MaximumFragments = 0 },
 	} {
 		f := sampleFields(packetKey)
 		spoil(&f)
@@ -163,6 +169,9 @@ func TestSignedDescriptorsParse(t *testing.T) {
 		f.ValidUntil = f.ValidAfter.Add(day * time.Duration(rapid.IntRange(1, 100).Draw(t, "days")))
 		f.WhyInsecure = line(300).Draw(t, "why")
 		f.Secure = f.WhyInsecure == ""
+		if family := rapid.SliceOfNDistinct(rapid.StringMatching(`[A-Z][A-Z0-9-]{0,23}|[0-9A-F]{40}`), 1, 5, rapid.ID).Draw(t, "family"); rapid.Bool().Draw(t, "has family") {
+			f.Family = sortFamily(family)
+		}
 		protocols := rapid.SliceOfN(rapid.StringMatching(`[0-9]\.[0-9]`), 1, 3)
 		delivery := rapid.Custom(func(t *rapid.T) *Delivery {
 			return &Delivery{rapid.IntRange(32, 1<<30).Draw(t, "size"), rapid.Bool().Draw(t, "from")}
