@@ -157,18 +157,32 @@ func (e *corruptError) Error() string { return (&SyntaxError{e.line, e.msg}).Err
 // Unwrap lets callers see the SyntaxError that a fatal one is.
 func (e *corruptError) Unwrap() error { return &SyntaxError{e.line, e.msg} }
 
-// read fills in fields from a section. Unknown keys are noted. A key given twice is an error that no section survives.
+// read fills in fields from a section of a descriptor.
 func (p *descriptorParser) read(s *Section, fields []field) error {
+	notes, err := readSection(s, fields)
+	p.d.Notes = append(p.d.Notes, notes...)
+	if err != nil {
+		return err
+	}
+	if s.Name == sectionServer && !p.d.ValidUntil.After(p.d.ValidAfter) {
+		e, _ := s.get("Valid-Until")
+		return syntaxError(e.Line, "Valid-Until: not after Valid-After")
+	}
+	return nil
+}
+
+// readSection fills in fields from a section. Unknown keys are noted. A key given twice is an error that no section survives.
+func readSection(s *Section, fields []field) (notes []Note, err error) {
 	lines := make(map[string]int)
 	var corrupt error
 	for _, e := range s.Entries {
 		f := findField(fields, e.Key)
 		if f == nil {
-			p.note(e.Line, false, "unknown key %s in [%s]", quote(e.Key), s.Name)
+			notes = append(notes, Note{Line: e.Line, Msg: fmt.Sprintf("unknown key %s in [%s]", quote(e.Key), s.Name)})
 			continue
 		}
 		if lines[e.Key] != 0 && !f.many {
-			return syntaxError(e.Line, "second %s in [%s]", e.Key, s.Name)
+			return notes, syntaxError(e.Line, "second %s in [%s]", e.Key, s.Name)
 		}
 		lines[e.Key] = e.Line
 		if err := f.set(e.Value); err != nil && corrupt == nil {
@@ -176,17 +190,14 @@ func (p *descriptorParser) read(s *Section, fields []field) error {
 		}
 	}
 	if corrupt != nil {
-		return corrupt
+		return notes, corrupt
 	}
 	for _, f := range fields {
 		if f.required && lines[f.key] == 0 {
-			return &corruptError{s.Line, fmt.Sprintf("[%s] has no %s", s.Name, f.key)}
+			return notes, &corruptError{s.Line, fmt.Sprintf("[%s] has no %s", s.Name, f.key)}
 		}
 	}
-	if s.Name == sectionServer && !p.d.ValidUntil.After(p.d.ValidAfter) {
-		return syntaxError(lines["Valid-Until"], "Valid-Until: not after Valid-After")
-	}
-	return nil
+	return notes, nil
 }
 
 func findField(fields []field, key string) *field {
