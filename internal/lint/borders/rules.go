@@ -32,6 +32,8 @@ var only = map[string][]string{
 	"internal/legacytls": {"mmtp"},
 	"internal/harden":    {"cmd", "internal/cli"},
 
+	"github.com/emersion/go-message": {"client"}, // its package mailin
+
 	"github.com/spf13/cobra": {"cmd", "internal/cli"},
 	"github.com/spf13/pflag": {"cmd", "internal/cli"},
 }

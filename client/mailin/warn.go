@@ -1,0 +1,90 @@
+package mailin
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode"
+)
+
+// attribution is a line above a quotation that says whom it is of, as mail programs write it.
+var attribution = regexp.MustCompile(`(?i)\b(wrote|writes|said|schrieb|schreef|skrev|\x{e9}crit|escribi\x{f3}|escreveu|ha scritto)\b.{0,80}:\s*$` +
+	`|^\s*-{2,}\s*(original message|forwarded message|weitergeleitete nachricht|urspr\x{fc}ngliche nachricht)`)
+
+// textWarnings says what in the text may give its writer away: where, not what, since texts stay out of messages.
+func textWarnings(text string, own identity) []string {
+	var quoted, attributed, signature, pgp, address, control places
+	n, before := 0, 0 // before is the last line with something on it if it ends with a colon
+	for line := range strings.Lines(text) {
+		n++
+		line = strings.TrimSuffix(line, "\n")
+		lower := strings.ToLower(line)
+		isQuote := strings.HasPrefix(line, ">")
+		switch {
+		case attribution.MatchString(line):
+			attributed.add(n)
+		case isQuote && before > 0:
+			attributed.add(before)
+		case isQuote:
+			quoted.add(n)
+		}
+		if strings.TrimSpace(line) != "" {
+			before = 0
+			if !isQuote && strings.HasSuffix(strings.TrimRight(line, " "), ":") && !attribution.MatchString(line) {
+				before = n
+			}
+		}
+		if line == "-- " || line == "--" {
+			signature.add(n)
+		}
+		if strings.HasPrefix(line, "-----BEGIN PGP ") {
+			pgp.add(n)
+		}
+		for _, a := range own.addresses {
+			if a != "" && strings.Contains(lower, strings.ToLower(a)) {
+				address.add(n)
+				break
+			}
+		}
+		if strings.ContainsFunc(line, func(r rune) bool { return r < 0x80 && unicode.IsControl(r) && r != '\t' && r != '\v' }) {
+			control.add(n)
+		}
+	}
+	if attributed.count > 0 {
+		quoted = places{}
+	}
+	var out []string
+	for _, w := range []struct {
+		at   places
+		text string
+	}{
+		{address, "%s of the text holds your own mail address"},
+		{signature, "%s of the text begins a signature"},
+		{attributed, "%s of the text says whom you quote, and perhaps which mail you got and when"},
+		{quoted, "%s of the text quotes a mail, which tells that you have got it"},
+		{pgp, "%s of the text begins something of PGP, which names the keys that it was made with or for"},
+		{control, "%s of the text has a control character, so that the mail will not arrive as plain text"},
+	} {
+		if w.at.count > 0 {
+			out = append(out, fmt.Sprintf(w.text, w.at))
+		}
+	}
+	return out
+}
+
+// places counts lines and remembers the first of them.
+type places struct{ first, count int }
+
+func (p *places) add(line int) {
+	if p.count == 0 {
+		p.first = line
+	}
+	p.count++
+}
+
+func (p places) String() string {
+	if p.count == 1 {
+		return fmt.Sprintf("line %d", p.first)
+	}
+	return fmt.Sprintf("line %d (and %d more)", p.first, p.count-1)
+}
