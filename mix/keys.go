@@ -3,6 +3,7 @@ package mix
 import (
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -207,6 +208,19 @@ func (r *keyRing) early() time.Duration {
 	return max(2*maintenanceInterval, min(maxEarly, (r.lifetime-2*r.lead()-r.overlap)/2))
 }
 
+// align moves a day back to the weekday on which this mix begins new keys, which its identity decides, so that not all mixes of a network
+// change their keys on the same day. With lifetimes so short that three keys could then be in use at a time it leaves the day alone.
+func (r *keyRing) align(after time.Time) time.Time {
+	const week = 7 * day
+	step := (r.lifetime - r.lead()).Truncate(week)
+	if step < r.lead()+week-day+r.overlap+r.early() {
+		return after
+	}
+	id := crypt.NewKeyID(&r.identity.PublicKey)
+	own := int(binary.BigEndian.Uint64(id[:8]) % 7)
+	return after.AddDate(0, 0, -((int(after.UTC().Weekday()) - own + 7) % 7))
+}
+
 // nextPeriod returns when the next key that has to be made begins; false if none has to be made at now.
 func (r *keyRing) nextPeriod(now time.Time) (after time.Time, needed bool) {
 	live := false
@@ -224,7 +238,7 @@ func (r *keyRing) nextPeriod(now time.Time) (after time.Time, needed bool) {
 		}
 		return now.UTC().Truncate(day), true
 	}
-	after = end.Add(-r.lead())
+	after = r.align(end.Add(-r.lead()))
 	return after, !after.After(now.Add(min(maxAnnounce, r.lifetime)))
 }
 
@@ -396,11 +410,13 @@ func (r *keyRing) inUse(now time.Time) []*keySet {
 	return live[:min(len(live), 2)]
 }
 
-// current returns the descriptors to publish: of all keys that are not over at now.
+// current returns the descriptors to publish: of the keys that are in use or will be and are not over at now. After the clock was set
+// back again and again there can be more keys than are used.
 func (r *keyRing) current(now time.Time) []*directory.Descriptor {
+	use := r.inUse(now)
 	var out []*directory.Descriptor
 	for _, s := range r.sets {
-		if !s.desc.Expired(now) {
+		if !s.desc.Expired(now) && (slices.Contains(use, s) || now.Before(s.desc.ValidAfter.Add(-r.early()))) {
 			out = append(out, s.desc)
 		}
 	}

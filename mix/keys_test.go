@@ -3,6 +3,7 @@ package mix_test
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/pem"
 	"io/fs"
 	"os"
@@ -142,6 +143,9 @@ func TestFirstStart(t *testing.T) {
 	}
 }
 
+// ownWeekday is the weekday on which a mix begins new keys: each mix has one of its own, and a network has all of them.
+func ownWeekday(id crypt.KeyID) int { return int(binary.BigEndian.Uint64(id[:8]) % 7) }
+
 // checkKeys demands what must hold of the key sets on disk at any time after a start or a maintenance.
 func (r *rig) checkKeys(when string) {
 	r.t.Helper()
@@ -165,8 +169,13 @@ func (r *rig) checkKeys(when string) {
 	slices.SortFunc(all, func(a, b *directory.Descriptor) int { return a.ValidAfter.Compare(b.ValidAfter) })
 	lead := min(8*day, ((r.cfg.KeyLifetime - 4*day) / 2).Truncate(day))
 	for i := 1; i < len(all); i++ {
-		if !all[i].ValidAfter.Equal(all[i-1].ValidUntil.Add(-lead)) {
-			r.t.Errorf("%s: a key ends at %v, the next one begins at %v", when, all[i-1].ValidUntil, all[i].ValidAfter)
+		after, latest := all[i].ValidAfter, all[i-1].ValidUntil.Add(-lead)
+		aligned := lead == 8*day
+		if early := latest.Sub(after); early < 0 || early > 6*day || !aligned && early != 0 {
+			r.t.Errorf("%s: a key ends at %v, the next one begins at %v", when, all[i-1].ValidUntil, after)
+		}
+		if aligned && int(after.Weekday()) != ownWeekday(r.mix.KeyID()) {
+			r.t.Errorf("%s: a key begins on a %v", when, after.Weekday())
 		}
 	}
 	// Packets may travel for six days, and the hops of a path must be valid for all of it.
@@ -259,26 +268,25 @@ func TestKeysOpenWhileInUse(t *testing.T) {
 		c.Exits = []mix.ExitConfig{{Type: testExitType, Exit: new(fakeExit)}}
 	})
 	midnight := start.Truncate(day)
-	r.clk.Advance(20 * day)
+	r.clk.Advance(14 * day)
 	r.open()
-	var nodes []packet.Node
-	for _, d := range r.mix.Descriptors() {
-		nodes = append(nodes, d.Node())
+	descs := r.mix.Descriptors()
+	if len(descs) != 2 {
+		t.Fatalf("%d descriptors", len(descs))
 	}
-	if len(nodes) != 2 {
-		t.Fatalf("%d descriptors", len(nodes))
-	}
+	nodes := []packet.Node{descs[0].Node(), descs[1].Node()}
+	second := descs[1].ValidAfter.Sub(midnight)
 	stored := 0
 	for _, c := range []struct {
 		at    time.Duration // since the first key's Valid-After
 		opens [2]bool
 	}{
-		{21*day - time.Second, [2]bool{true, false}},
-		{21 * day, [2]bool{true, true}},
+		{second - day - time.Second, [2]bool{true, false}},
+		{second - day, [2]bool{true, true}},
 		{32 * day, [2]bool{true, true}},
 		{32*day + time.Second, [2]bool{false, true}},
-		{54 * day, [2]bool{false, true}},
-		{54*day + time.Second, [2]bool{false, false}},
+		{second + 32*day, [2]bool{false, true}},
+		{second + 32*day + time.Second, [2]bool{false, false}},
 	} {
 		r.clk.Advance(midnight.Add(c.at).Sub(r.clk.Now()))
 		r.reopen()

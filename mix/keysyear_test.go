@@ -1,0 +1,190 @@
+package mix_test
+
+import (
+	"crypto/rand"
+	"fmt"
+	mathrand "math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"mixminion/directory"
+	"mixminion/internal/crypt"
+	"mixminion/mix"
+	"mixminion/packet"
+)
+
+// Whenever a reply block for seven days was made, it works to its last hour, though the mix changes its keys meanwhile.
+func TestReplyBlocksWorkToTheirLastHour(t *testing.T) {
+	t.Parallel()
+	const lifetime, days = 7 * day, 60
+	r := newRig(t, func(c *mix.Config) {
+		c.Interval = 1000 * day // what arrives stays in the pool, to be counted
+		c.Exits = []mix.ExitConfig{{Type: packet.TypeSMTP, Exit: new(fakeExit)}}
+	})
+	r.open()
+	at := func(moment time.Time) {
+		r.clk.Advance(moment.Sub(r.clk.Now()))
+		r.reopen()
+	}
+	secret := make([]byte, 20)
+	rand.Read(secret)
+	waiting := map[time.Time]*packet.SURB{} // by the midnight on which they expire
+	used := map[crypt.Digest]bool{}         // packet keys that blocks were made for
+	midnight := start.Truncate(day)
+	stored := 0
+	for d := range days + 7 {
+		today := midnight.Add(time.Duration(d) * day)
+		at(today.Add(9 * time.Hour))
+		now := r.clk.Now()
+		if d < days {
+			fit := directory.Newest(r.mix.Descriptors(), now, now.Add(lifetime))
+			if len(fit) != 1 {
+				t.Fatalf("day %d: no descriptor covers a reply block's lifetime", d)
+			}
+			node := fit[0].Node()
+			node.Port = r.cfg.Port
+			surb, _, err := packet.BuildSURB(rand.Reader, []packet.Node{node}, packet.TypeSMTP, []byte("a@b.example"), secret, now.Add(lifetime))
+			if err != nil {
+				t.Fatal(err)
+			}
+			waiting[today.Add(lifetime)] = surb
+			used[crypt.Hash(crypt.EncodePublicKey(node.PacketKey))] = true
+		}
+		tomorrow := today.Add(day)
+		surb, due := waiting[tomorrow]
+		if !due {
+			continue
+		}
+		at(tomorrow.Add(-30 * time.Minute))
+		payload, _ := randomPayload()
+		entry := r.mix.Descriptors()[0].Node()
+		entry.Port = r.cfg.Port
+		p, err := packet.BuildReply(rand.Reader, []packet.Node{entry}, surb, payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.run()
+		r.mustSend(p)
+		r.close()
+		stored++
+		if pool, _ := r.stored(); pool != stored {
+			t.Errorf("the reply block of %v does not work half an hour before its end", tomorrow.Add(-lifetime).Format(time.DateOnly))
+			stored = pool
+		}
+		r.open()
+	}
+	if stored != days || len(used) < 3 {
+		t.Errorf("%d of %d answers arrived, over %d packet keys", stored, days, len(used))
+	}
+}
+
+// A year of a mix whose operator stops it now and then, whose machine dies while it makes keys, and whose clock is set forth and back.
+// At each start there are keys to work with, at most two in use, and nothing is left of those that are over.
+func TestKeysOverAYear(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(3) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			keysOverAYear(t, mathrand.New(mathrand.NewPCG(seed, 0)))
+		})
+	}
+}
+
+func keysOverAYear(t *testing.T, rnd *mathrand.Rand) {
+	r := newRig(t, nil).open()
+	id := r.mix.KeyID()
+	end := start.Add(365 * day)
+	for step := 0; r.clk.Now().Before(end); step++ {
+		what := []string{"days", "days", "days", "weeks", "stop", "crash", "forth", "back"}[rnd.IntN(8)]
+		switch what {
+		case "days":
+			r.clk.Advance(time.Duration(1+rnd.IntN(5*24)) * time.Hour)
+		case "weeks":
+			r.clk.Advance(time.Duration(1+rnd.IntN(20)) * day)
+		case "stop":
+			r.clk.Advance(time.Duration(20+rnd.IntN(70)) * day)
+		case "forth", "back":
+			hours := time.Duration(1+rnd.IntN(72)) * time.Hour
+			if what == "back" {
+				hours = -hours
+			}
+			r.setClock(r.clk.Now().Add(hours))
+		case "crash":
+			r.crashWhileMakingKey(rnd.IntN(2) == 0)
+		}
+		r.reopen()
+		when := fmt.Sprintf("step %d (%s), %v", step, what, r.clk.Now().Format(time.DateTime))
+		if r.mix.KeyID() != id {
+			r.t.Fatalf("%s: the identity changed", when)
+		}
+		r.checkAnyKeys(when)
+	}
+	// Four weeks without trouble, and all is regular again.
+	for range 28 {
+		r.clk.Advance(day)
+		r.reopen()
+	}
+	r.checkAnyKeys("at the end")
+	descs := r.mix.Descriptors()
+	now := r.clk.Now()
+	if !slices.ContainsFunc(descs, func(d *directory.Descriptor) bool { return d.ValidOver(now, now.Add(7*day)) }) {
+		r.t.Errorf("at the end no descriptor covers the next seven days")
+	}
+	if last := descs[len(descs)-1]; int(last.ValidAfter.Weekday()) != ownWeekday(id) {
+		r.t.Errorf("at the end a key begins on a %v", last.ValidAfter.Weekday())
+	}
+}
+
+// setClock makes the clock show another time, as an operator does while the mix is stopped.
+func (r *rig) setClock(now time.Time) {
+	r.close()
+	r.clk = newTestClock(now)
+	r.cfg.Clock = r.clk
+	if err := r.tryOpen(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// crashWhileMakingKey leaves what a power failure leaves while a key set is made: everything but the key file, which is written last.
+func (r *rig) crashWhileMakingKey(withDescriptor bool) {
+	r.close()
+	dir := r.keyPath("key_9000")
+	if err := os.MkdirAll(filepath.Join(dir, "replay"), 0o700); err != nil {
+		r.t.Fatal(err)
+	}
+	if withDescriptor {
+		sets := r.keySets()
+		mustWrite(r.t, filepath.Join(dir, "ServerDesc"), mustRead(r.t, r.keyPath(sets[0], "ServerDesc")))
+	}
+	if err := r.tryOpen(); err != nil {
+		r.t.Fatal(err)
+	}
+	if exists(r.t, dir) {
+		r.t.Error("a key set that was never finished is still there")
+	}
+}
+
+// checkAnyKeys demands what must hold after any start, whatever happened before.
+func (r *rig) checkAnyKeys(when string) {
+	now := r.clk.Now()
+	live := 0
+	for name, d := range descriptors(r.t, r.cfg.KeyDir) {
+		if !exists(r.t, r.keyPath(name, "mix.key")) || !exists(r.t, r.keyPath(name, "replay")) {
+			r.t.Errorf("%s: %s is not whole", when, name)
+		}
+		if now.After(d.ValidUntil.Add(r.cfg.KeyOverlap)) {
+			r.t.Errorf("%s: %s is still there though it ended at %v", when, name, d.ValidUntil)
+		}
+	}
+	for _, d := range r.mix.Descriptors() {
+		if d.LiveAt(now) {
+			live++
+		}
+	}
+	if live < 1 || live > 2 {
+		r.t.Errorf("%s: %d of the published keys are valid", when, live)
+	}
+}
