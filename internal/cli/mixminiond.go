@@ -88,6 +88,7 @@ func start(ctx context.Context, s *streams, file string) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
+	mixConfig.Provider = newProvider()
 	m, err := mix.Open(mixConfig)
 	if err != nil {
 		return err

@@ -22,8 +22,8 @@ var (
 // PublicExponent is the only exponent that the protocol allows (minion-spec 3.1.1.4).
 const PublicExponent = 65537
 
-// oaepLabel is the security parameter P of minion-spec 3.1.1.4, a sentence of Thomas Paine.
-const oaepLabel = "He who would make his own liberty secure, must guard even his enemy from oppression."
+// OAEPLabel is the security parameter P of minion-spec 3.1.1.4, a sentence of Thomas Paine.
+const OAEPLabel = "He who would make his own liberty secure, must guard even his enemy from oppression."
 
 // maxKeyDER bounds the encoding of a public key before it is parsed: a 4096-bit key takes 526 bytes.
 const maxKeyDER = 550
@@ -77,7 +77,7 @@ func GenerateKey(bits int) (*rsa.PrivateKey, error) {
 // EncryptPK is PK_Encrypt of minion-spec 3.1.2: OAEP with SHA-1 and the protocol's label. msg may have at most the modulus' length
 // less PKOverheadLen bytes. The padding is drawn from the system's generator, always.
 func EncryptPK(key *rsa.PublicKey, msg []byte) ([]byte, error) {
-	out, err := rsa.EncryptOAEP(sha1.New(), rand.Reader, key, msg, []byte(oaepLabel))
+	out, err := rsa.EncryptOAEP(sha1.New(), rand.Reader, key, msg, []byte(OAEPLabel))
 	if err != nil {
 		return nil, fmt.Errorf("RSA encryption: %w", err)
 	}
@@ -110,7 +110,7 @@ func (StdProvider) Decrypter(key *rsa.PrivateKey) (Decrypter, error) {
 
 type stdDecrypter struct{ key *rsa.PrivateKey }
 
-var oaepOptions = &rsa.OAEPOptions{Hash: crypto.SHA1, Label: []byte(oaepLabel)}
+var oaepOptions = &rsa.OAEPOptions{Hash: crypto.SHA1, Label: []byte(OAEPLabel)}
 
 func (d stdDecrypter) DecryptPK(ciphertext []byte) ([]byte, error) {
 	out, err := d.key.Decrypt(nil, ciphertext, oaepOptions)

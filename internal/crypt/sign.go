@@ -57,7 +57,7 @@ func Verify(key *rsa.PublicKey, digest Digest, sig []byte) error {
 	return nil
 }
 
-var labelHash = sha1.Sum([]byte(oaepLabel))
+var labelHash = sha1.Sum([]byte(OAEPLabel))
 
 // oaepPad returns the k-byte OAEP encoding (PKCS#1 v2, EME-OAEP-ENCODE) of msg.
 func oaepPad(msg []byte, k int) ([]byte, error) {

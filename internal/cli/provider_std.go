@@ -1,0 +1,8 @@
+//go:build !(openssl && cgo)
+
+package cli
+
+import "mixminion/internal/crypt"
+
+// newProvider returns what does the private RSA operations of a mix.
+func newProvider() crypt.Provider { return crypt.StdProvider{} }
