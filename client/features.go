@@ -48,7 +48,7 @@ var descriptorKeys = []struct {
 	{"Incoming/MMTP", []string{"Version", "IP", "Hostname", "Port", "Key-Digest", "Protocols", "Allow", "Deny"}},
 	{"Outgoing/MMTP", []string{"Version", "Protocols", "Allow", "Deny"}},
 	{"Delivery/MBOX", []string{"Version", "Maximum-Size", "Allow-From"}},
-	{"Delivery/SMTP", []string{"Version", "Maximum-Size", "Allow-From"}},
+	{"Delivery/SMTP", []string{"Version", "Maximum-Size", "Allow-From", "Maximum-Recipients"}},
 	{"Delivery/Fragmented", []string{"Version", "Maximum-Fragments"}},
 }
 

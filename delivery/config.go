@@ -83,6 +83,9 @@ type SMTPConfig struct {
 	Mail mail.Options
 	// MaximumSize is how many bytes a message may have, decompressed and before it is armored. A larger one is dropped.
 	MaximumSize int
+	// MaximumRecipients is how many addresses a packet may name, at most packet.MaxRecipients; 0 means one. They get one mail, and see
+	// each other. A packet with more is dropped.
+	MaximumRecipients int
 	// Blocked reports that nothing is to be delivered to a mailbox. Nil blocks nobody.
 	Blocked func(addr string) bool
 

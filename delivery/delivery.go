@@ -24,6 +24,8 @@ type Item struct {
 	Type packet.RoutingType
 	// Info is the routing information: the decoding handle where the type has one, then the address.
 	Info []byte
+	// Served says which of the addresses in Info, in sorted order and from the lowest bit on, are done with since an earlier attempt.
+	Served uint8
 	// Payload is the payload that arrived. It may be overwritten once the outcome has been told.
 	Payload *packet.Payload
 	// Reassembled, when Payload is nil, is a whole compressed message that was put together from fragments here. Info then holds the
@@ -114,8 +116,10 @@ func (r Reason) String() string {
 type Outcome struct {
 	Status Status
 	Reason Reason
+	// Served comes with Retry, for a message with several addresses: those that are done with, for the Item of the next attempt.
+	Served uint8
 }
 
 func delivered() Outcome            { return Outcome{Status: Delivered} }
-func dropped(why Reason) Outcome    { return Outcome{Dropped, why} }
-func retryLater(why Reason) Outcome { return Outcome{Retry, why} }
+func dropped(why Reason) Outcome    { return Outcome{Status: Dropped, Reason: why} }
+func retryLater(why Reason) Outcome { return Outcome{Status: Retry, Reason: why} }

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"mixminion/delivery/mail"
+	"mixminion/packet"
 )
 
 // maxTroubles is after how many messages in a row that found no working connection a batch is given up.
@@ -19,6 +20,7 @@ type SMTP struct {
 	host        *smartHost
 	mail        *mail.Writer
 	maximumSize int
+	recipients  int // the most of one packet
 	blocked     func(addr string) bool
 }
 
@@ -39,7 +41,13 @@ func NewSMTP(cfg SMTPConfig) (*SMTP, error) {
 	if blocked == nil {
 		blocked = func(string) bool { return false }
 	}
-	return &SMTP{host: host, mail: w, maximumSize: orDefault(cfg.MaximumSize, DefaultMaximumSize), blocked: blocked}, nil
+	if cfg.MaximumRecipients < 0 || cfg.MaximumRecipients > packet.MaxRecipients {
+		return nil, fmt.Errorf("maximum number of recipients: it must be from 1 to %d", packet.MaxRecipients)
+	}
+	return &SMTP{
+		host: host, mail: w, blocked: blocked,
+		maximumSize: orDefault(cfg.MaximumSize, DefaultMaximumSize), recipients: orDefault(cfg.MaximumRecipients, 1),
+	}, nil
 }
 
 // Deliver sends items over one connection, which it makes when there is a first mail to send and makes anew when it breaks.
@@ -52,8 +60,8 @@ func (x *SMTP) Deliver(ctx context.Context, items iter.Seq[Item], done func(id u
 		if why != None {
 			done(item.ID, dropped(why))
 		} else {
-			outcomes, err := b.send(ctx, []string{to}, data)
-			done(item.ID, outcomes[0])
+			outcomes, err := b.send(ctx, to.names, data)
+			done(item.ID, to.outcome(outcomes))
 			if err != nil {
 				return err
 			}
@@ -66,27 +74,27 @@ func (x *SMTP) Deliver(ctx context.Context, items iter.Seq[Item], done func(id u
 }
 
 // prepare appends the mail that item is to become to buf. A reason other than None says why it can never be delivered.
-func (x *SMTP) prepare(buf []byte, item Item) (to string, data []byte, why Reason) {
+func (x *SMTP) prepare(buf []byte, item Item) (to recipients, data []byte, why Reason) {
 	tag, addr, ok := splitInfo(item)
 	if !ok {
-		return "", buf, Malformed
+		return to, buf, Malformed
 	}
-	to, err := mail.ParseAddress(addr)
-	if err != nil {
-		return "", buf, Malformed
+	all, err := mail.ParseAddresses(addr)
+	if err != nil || len(all) > x.recipients {
+		return to, buf, Malformed
 	}
-	if x.blocked(to) {
-		return "", buf, Blocked
+	if to = x.open(all, item.Served); len(to.names) == 0 {
+		return to, buf, Blocked
 	}
 	m, why := decode(item, tag, x.maximumSize)
 	if why != None {
-		return "", buf, why
+		return to, buf, why
 	}
-	m.To = to
+	m.To = all
 	m.ID = item.Nonce
 	m.Date = item.Queued
 	if data, err = x.mail.Append(buf, m); err != nil {
-		return "", buf, Corrupt
+		return to, buf, Corrupt
 	}
 	return to, data, None
 }

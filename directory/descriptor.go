@@ -65,6 +65,17 @@ type Outgoing struct {
 type Delivery struct {
 	MaximumSize int // in KB, before compression
 	AllowFrom   bool
+	// MaximumRecipients is how many addresses one packet may name; 0 if the section does not say, which means one. It is an addition
+	// to the specification, in [Delivery/SMTP] only: the first implementation passes over it and takes one address.
+	MaximumRecipients int
+}
+
+// Recipients is how many addresses a packet to d may name, at least one and at most packet.MaxRecipients. d may be nil.
+func (d *Delivery) Recipients() int {
+	if d == nil {
+		return 1
+	}
+	return min(max(d.MaximumRecipients, 1), packet.MaxRecipients)
 }
 
 // Fragmented is the section [Delivery/Fragmented] (E2E-spec 3.4.1).

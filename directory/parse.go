@@ -88,7 +88,9 @@ func (p *descriptorParser) section(s *Section) error {
 		fields, p.d.Outgoing = outgoingFields(out), out
 	case sectionSMTP:
 		smtp := new(Delivery)
-		fields, p.d.SMTP = deliveryFields(smtp), smtp
+		fields, p.d.SMTP = append(deliveryFields(smtp), field{
+			key: "Maximum-Recipients", set: into(&smtp.MaximumRecipients, parsePositive),
+		}), smtp
 	case sectionMBOX:
 		mbox := new(Delivery)
 		fields, p.d.MBOX = deliveryFields(mbox), mbox
@@ -331,5 +333,7 @@ func publicKey(to **rsa.PublicKey, minBits, maxBits int) func(string) error {
 		return err
 	}
 }
+
+func parsePositive(s string) (int, error) { return parseNumber(s, 1, math.MaxInt32) }
 
 func parseCount(s string) (int, error) { return parseNumber(s, 0, math.MaxInt32) }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mixminion/internal/crypt"
+	"mixminion/packet"
 )
 
 // ErrFields says that a descriptor cannot be made of the given fields.
@@ -89,6 +90,12 @@ func (f *Fields) check(identity *rsa.PublicKey) error {
 			return fmt.Errorf("a maximum size of %d KB is below the %d KB that every exit takes", d.MaximumSize, minDeliverySize)
 		}
 	}
+	if f.SMTP != nil && (f.SMTP.MaximumRecipients < 0 || f.SMTP.MaximumRecipients > packet.MaxRecipients) {
+		return fmt.Errorf("a packet cannot have %d recipients, but 1 to %d", f.SMTP.MaximumRecipients, packet.MaxRecipients)
+	}
+	if f.MBOX != nil && f.MBOX.MaximumRecipients != 0 {
+		return errors.New("a packet to a mailbox names one")
+	}
 	if f.Fragmented != nil && f.Fragmented.MaximumFragments < 1 {
 		return errors.New("maximum number of fragments is below 1")
 	}
@@ -153,6 +160,9 @@ func (f *Fields) sections(identity *rsa.PublicKey) []Section {
 			s := section(d.name)
 			s.add("Maximum-Size", strconv.Itoa(d.MaximumSize))
 			s.add("Allow-From", formatBoolean(d.AllowFrom))
+			if d.MaximumRecipients > 0 {
+				s.add("Maximum-Recipients", strconv.Itoa(d.MaximumRecipients))
+			}
 		}
 	}
 	if f.Fragmented != nil {

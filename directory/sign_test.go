@@ -136,6 +136,9 @@ func TestSignDescriptorRefuses(t *testing.T) {
 		"family with a separator": func(f *Fields) { f.Family = []string{"a b"} },
 		"large family":            func(f *Fields) { f.Family = manyNames(MaxFamily + 1) },
 		"no fragments":            func(f *Fields) { f.Fragmented.MaximumFragments = 0 },
+		"no recipients":           func(f *Fields) { f.SMTP.MaximumRecipients = -1 },
+		"nine recipients":         func(f *Fields) { f.SMTP.MaximumRecipients = 9 },
+		"two mailboxes":           func(f *Fields) { f.MBOX.MaximumRecipients = 2 },
 	} {
 		f := sampleFields(packetKey)
 		spoil(&f)
@@ -174,7 +177,7 @@ func TestSignedDescriptorsParse(t *testing.T) {
 		}
 		protocols := rapid.SliceOfN(rapid.StringMatching(`[0-9]\.[0-9]`), 1, 3)
 		delivery := rapid.Custom(func(t *rapid.T) *Delivery {
-			return &Delivery{rapid.IntRange(32, 1<<30).Draw(t, "size"), rapid.Bool().Draw(t, "from")}
+			return &Delivery{MaximumSize: rapid.IntRange(32, 1<<30).Draw(t, "size"), AllowFrom: rapid.Bool().Draw(t, "from")}
 		})
 		if rapid.Bool().Draw(t, "incoming") {
 			f.Incoming = &Incoming{
@@ -191,6 +194,7 @@ func TestSignedDescriptorsParse(t *testing.T) {
 		}
 		if rapid.Bool().Draw(t, "smtp") {
 			f.SMTP = delivery.Draw(t, "delivery")
+			f.SMTP.MaximumRecipients = rapid.IntRange(0, 8).Draw(t, "recipients")
 		}
 		if rapid.Bool().Draw(t, "mbox") {
 			f.MBOX = delivery.Draw(t, "delivery")

@@ -100,6 +100,11 @@ func (a *attempt) outcome(id uint64, o delivery.Outcome) {
 		a.d.mix.counts.dropped.Add(1)
 		a.finished(it.ID)
 	default:
+		if o.Served != 0 {
+			a.d.mu.Lock()
+			a.d.served[it.ID] = o.Served
+			a.d.mu.Unlock()
+		}
 		// On a full disk the count of attempts is lost; the message is tried once more for that.
 		err := a.d.mix.store.Note([]store.ID{it.ID}, it.Attempts, it.LastAttempt)
 		if err != nil && !errors.Is(err, store.ErrFull) && a.fatal == nil {
@@ -144,8 +149,11 @@ func (a *attempt) gone(id store.ID) {
 func (a *attempt) messages(items []store.Item) iter.Seq[delivery.Item] {
 	return func(yield func(delivery.Item) bool) {
 		err := a.d.contents(items, func(it store.Item, rec record) bool {
+			a.d.mu.Lock()
+			served := a.d.served[it.ID]
+			a.d.mu.Unlock()
 			return yield(delivery.Item{
-				ID: uint64(it.ID), Type: rec.typ, Info: rec.info, Payload: rec.payload, Nonce: rec.nonce,
+				ID: uint64(it.ID), Type: rec.typ, Info: rec.info, Served: served, Payload: rec.payload, Nonce: rec.nonce,
 				Queued: time.Unix(int64(it.Queued), 0).UTC(),
 			}) && a.fatal == nil
 		}, a.gone)

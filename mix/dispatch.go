@@ -44,6 +44,9 @@ type dispatcher struct {
 	// owed holds packets that are done with and could not be erased, because the disk is full. They must not be sent again.
 	mu   sync.Mutex
 	owed map[store.ID]bool
+	// served holds the addresses of a message that are done with while others are to be tried again. It is forgotten with the process:
+	// then all of them get the mail once more, with the Message-ID that it had.
+	served map[store.ID]uint8
 }
 
 // queueState is what the dispatcher knows of a queue beside its contents. It is not stored: after a restart every next hop is tried at
@@ -82,7 +85,7 @@ func newDispatcher(m *Mix) *dispatcher {
 		ended: make(chan ended),
 		state: map[string]*queueState{},
 		links: links{most: m.cfg.MaxOutgoing, works: map[string]bool{}},
-		owed:  map[store.ID]bool{},
+		owed:  map[store.ID]bool{}, served: map[store.ID]uint8{},
 	}
 }
 
@@ -292,6 +295,11 @@ func (d *dispatcher) erase(durably bool, ids ...store.ID) (erased bool, err erro
 	if len(ids) == 0 {
 		return true, nil
 	}
+	d.mu.Lock()
+	for _, id := range ids {
+		delete(d.served, id)
+	}
+	d.mu.Unlock()
 	erase := d.mix.store.DoneSoon
 	if durably {
 		erase = d.mix.store.Done

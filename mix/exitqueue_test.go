@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -88,6 +89,34 @@ func TestExitRetries(t *testing.T) {
 	}
 	if r.log.count("somebody") > 0 {
 		t.Error("the log names a recipient")
+	}
+}
+
+// A message that has reached some of its addresses is offered again for the others.
+func TestExitServed(t *testing.T) {
+	var served []uint8
+	exit := &fakeExit{answer: func(it delivery.Item, attempt int) delivery.Outcome {
+		served = append(served, it.Served)
+		if attempt < 2 {
+			return delivery.Outcome{Status: delivery.Retry, Served: it.Served<<1 | 1}
+		}
+		return delivery.Outcome{Status: delivery.Delivered}
+	}}
+	r := newRig(t, func(c *mix.Config) {
+		c.Exits = []mix.ExitConfig{{Type: packet.TypeSMTP, Exit: exit, Retry: mix.Schedule{10 * time.Minute, 10 * time.Minute}}}
+	})
+	r.clk.Advance(2 * time.Minute)
+	r.run()
+	p, _ := r.exiting(packet.TypeSMTP)
+	r.mustSend(p)
+	r.mixOnce()
+	r.clk.await(t, 8*time.Minute)
+	r.clk.Advance(8 * time.Minute)
+	r.clk.await(t, 10*time.Minute)
+	r.clk.Advance(10 * time.Minute)
+	eventually(t, "the message is delivered", func() bool { return r.mix.Counts().Delivered == 1 })
+	if want := []uint8{0, 1, 3}; !slices.Equal(served, want) {
+		t.Errorf("served %v, want %v", served, want)
 	}
 }
 

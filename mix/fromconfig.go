@@ -86,8 +86,8 @@ func smtpExit(c *config.DeliverySMTP, base, home string, log *slog.Logger) (Exit
 			ReturnAddress: string(c.ReturnAddress), AllowFrom: c.AllowFromAddress, FromTag: c.FromTag, Subject: c.SubjectLine,
 			Abuse: c.XAbuse, Comments: c.Mail.Comments, Disclaimer: c.Message,
 		},
-		MaximumSize: int(c.SizeLimit()),
-		Server:      server, TLS: tls, CAFile: c.SMTPCAFile.In(base, home),
+		MaximumSize: int(c.SizeLimit()), MaximumRecipients: c.MaximumRecipients,
+		Server: server, TLS: tls, CAFile: c.SMTPCAFile.In(base, home),
 		Username: c.SMTPUser, Password: delivery.Secret(bytes.TrimRight(password, "\r\n")),
 		HelloName: string(c.SMTPHelo), Logger: log,
 	})
@@ -97,7 +97,9 @@ func smtpExit(c *config.DeliverySMTP, base, home string, log *slog.Logger) (Exit
 	x := ExitConfig{Type: packet.TypeSMTP, Exit: exit, Retry: Schedule(c.Retry)}
 	if c.Advertise {
 		x.Advertise = func(f *directory.Fields) {
-			f.SMTP = &directory.Delivery{MaximumSize: int(c.SizeLimit() / config.KB), AllowFrom: c.AllowFromAddress}
+			f.SMTP = &directory.Delivery{
+				MaximumSize: int(c.SizeLimit() / config.KB), AllowFrom: c.AllowFromAddress, MaximumRecipients: c.MaximumRecipients,
+			}
 		}
 	}
 	return x, nil

@@ -59,6 +59,7 @@ Enabled: yes
 SMTPServer: localhost
 ReturnAddress: nobody@example.com
 MaximumSize: 200K
+MaximumRecipients: 3
 AllowFromAddress: no
 Retry: 2 hours for 4 hours
 [Delivery/Fragmented]
@@ -161,7 +162,7 @@ func TestExitsOfTheConfiguration(t *testing.T) {
 			t.Error(diff)
 		}
 	}
-	if diff := cmp.Diff(&directory.Delivery{MaximumSize: 200}, f.SMTP); diff != "" {
+	if diff := cmp.Diff(&directory.Delivery{MaximumSize: 200, MaximumRecipients: 3}, f.SMTP); diff != "" {
 		t.Error(diff)
 	}
 	// A megabyte is 37 chunks of 28 KB, and some more for what may get lost.

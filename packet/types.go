@@ -27,6 +27,9 @@ const (
 	hopOverhead = minSubheaderLen + crypt.PKOverheadLen
 )
 
+// MaxRecipients is how many addresses the routing information of an SMTP packet can name (E2E-spec 3.3.1).
+const MaxRecipients = 8
+
 // Version is the packet version that this package speaks, as descriptors list it in Packet-Versions.
 const Version = "0.3"
 

@@ -37,6 +37,8 @@ var anyNet = rapid.Custom(func(t *rapid.T) []*directory.Descriptor {
 				d.Fragmented = nil
 			case 7:
 				d.ValidUntil = end.Add(-time.Second)
+			case 9, 10:
+				d.SMTP.MaximumRecipients = 3
 			case 8:
 				d.PacketVersions = []string{"0.9"}
 			}
@@ -57,6 +59,9 @@ var anyRequest = rapid.Custom(func(t *rapid.T) Request {
 	}
 	if req.Kind != Reply {
 		req.Exit = rapid.SampledFrom([]packet.RoutingType{packet.TypeSMTP, packet.TypeMBOX, packet.TypeDrop}).Draw(t, "exit")
+		if req.Exit == packet.TypeSMTP && rapid.IntRange(0, 3).Draw(t, "several") == 0 {
+			req.Recipients = rapid.IntRange(0, 4).Draw(t, "recipients")
+		}
 		req.InfoLen = rapid.IntRange(0, 50).Draw(t, "address")
 	}
 	if req.Kind == Forward {
@@ -117,7 +122,7 @@ func checkPath(t *rapid.T, p Path, req Request) []*directory.Descriptor {
 func canExit(d *directory.Descriptor, req Request) bool {
 	ok := true
 	if delivery, is := map[packet.RoutingType]*directory.Delivery{packet.TypeSMTP: d.SMTP, packet.TypeMBOX: d.MBOX}[req.Exit]; is {
-		ok = delivery != nil && (!req.UsesFrom || delivery.AllowFrom) && req.Size <= delivery.MaximumSize*1024
+		ok = delivery != nil && (req.Recipients < 2 || delivery.MaximumRecipients >= req.Recipients) && (!req.UsesFrom || delivery.AllowFrom) && req.Size <= delivery.MaximumSize*1024
 	}
 	if req.Fragments > 0 {
 		ok = ok && d.Fragmented != nil && d.Fragmented.MaximumFragments >= req.Fragments

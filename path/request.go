@@ -36,6 +36,8 @@ type Request struct {
 	LastHop string
 	// Size is the length of the message in bytes before compression; 0 if it is not known.
 	Size int
+	// Recipients is how many addresses the routing information of an SMTP packet names; 0 means one.
+	Recipients int
 	// UsesFrom says that the message brings its own From header.
 	UsesFrom bool
 	// Fragments is the number of packets that the exit has to reassemble; 0 if it has not. Exit is then still how the whole
@@ -62,7 +64,7 @@ func (r *Request) count() (int, error) {
 	switch {
 	case r.Kind != Forward && r.Kind != Reply && r.Kind != SURB:
 		return 0, fmt.Errorf("%w: kind %d", ErrRequest, r.Kind)
-	case r.Count < 0 || r.Size < 0 || r.Fragments < 0 || r.InfoLen < 0:
+	case r.Count < 0 || r.Size < 0 || r.Fragments < 0 || r.Recipients < 0 || r.InfoLen < 0:
 		return 0, fmt.Errorf("%w: negative number", ErrRequest)
 	case r.Until.Before(r.From):
 		return 0, fmt.Errorf("%w: the time ends before it begins", ErrRequest)
@@ -98,6 +100,8 @@ func (r *Request) exitError(d *directory.Descriptor) error {
 		return fmt.Errorf("%w: %s does not support %v", ErrExit, d.Nickname, r.Exit)
 	case r.UsesFrom && !delivery.AllowFrom:
 		return fmt.Errorf("%w: %s does not allow a From header of your own", ErrExit, d.Nickname)
+	case r.Recipients > delivery.Recipients() && r.Exit == packet.TypeSMTP:
+		return fmt.Errorf("%w: it has %d recipients, and %s takes %d in one packet", ErrExit, r.Recipients, d.Nickname, delivery.Recipients())
 	case (r.Size+1023)/1024 > delivery.MaximumSize:
 		return fmt.Errorf("%w: it has %d KB, and %s takes at most %d", ErrExit, (r.Size+1023)/1024, d.Nickname, delivery.MaximumSize)
 	}

@@ -46,6 +46,10 @@ func TestSelectRefuses(t *testing.T) {
 		{"exits blocked", nil, "", func(r *Request) { r.BlockExits = strings.Split("abcde", "") }, ErrNoExit, "all are blocked as exits"},
 		{"message too large", nil, "", func(r *Request) { r.Size = 100*1024 + 1 }, ErrNoExit, "101 KB"},
 		{"too many fragments", nil, "", func(r *Request) { r.Fragments = 67 }, ErrNoExit, "67 fragments"},
+		{"two recipients", nil, "", func(r *Request) { r.Recipients = 2 }, ErrNoExit, "a takes 1 in one packet"},
+		{"eight recipients", each(func(d *directory.Descriptor) { d.SMTP.MaximumRecipients = 7 }), "?,?", func(r *Request) { r.Recipients = 8 }, ErrNoExit, "takes 7 in one packet"},
+		{"nine recipients", each(func(d *directory.Descriptor) { d.SMTP.MaximumRecipients = 1000 }), "", func(r *Request) { r.Recipients = 9 }, ErrNoExit, "takes 8 in one packet"},
+		{"recipients at a named exit", nil, "b,a", func(r *Request) { r.Recipients = 2 }, ErrExit, "a takes 1 in one packet"},
 		{"entries blocked", nil, "", func(r *Request) { r.BlockEntries = strings.Split("abcde", "") }, ErrNoPath, "0 of them as the first"},
 		{"only one relays", each(func(d *directory.Descriptor) {
 			if d.Nickname > "a" {

@@ -1,6 +1,12 @@
 package mail
 
-import "strings"
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"mixminion/packet"
+)
 
 // maxAddress is the longest mailbox that fits, between < and >, into the path of an SMTP command (RFC 5321, 4.5.3.1.3).
 const maxAddress = 254
@@ -18,6 +24,33 @@ func ParseAddress(info []byte) (string, error) {
 	}
 	return addr, nil
 }
+
+// separator stands between the mailboxes of a packet (E2E-spec 3.3.1).
+const separator = 0
+
+// ParseAddresses reads the mailboxes of a packet: one to packet.MaxRecipients of them, with NUL characters in between. They come back
+// sorted and without duplicates, so that the mail does not tell which program its sender has. The error is ErrAddress.
+func ParseAddresses(info []byte) ([]string, error) {
+	if len(info) > packet.MaxRecipients*(maxAddress+1) {
+		return nil, ErrAddress
+	}
+	parts := bytes.Split(info, []byte{separator})
+	if len(parts) > packet.MaxRecipients {
+		return nil, ErrAddress
+	}
+	list := make([]string, len(parts))
+	for i, part := range parts {
+		var err error
+		if list[i], err = ParseAddress(part); err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list), nil
+}
+
+// JoinAddresses is the reverse of ParseAddresses.
+func JoinAddresses(list []string) []byte { return []byte(strings.Join(list, string(rune(separator)))) }
 
 // validDotAtom reports whether s is a run of non-empty atoms separated by dots.
 func validDotAtom(s string) bool {

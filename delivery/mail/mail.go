@@ -34,7 +34,7 @@ var (
 
 // Message is one message on its way out.
 type Message struct {
-	To   string // a mailbox that ParseAddress accepts
+	To   []string // mailboxes that ParseAddress accepts; all are shown to each of them
 	Form message.Form
 	// Headers are what the sender wishes to see in the mail's. A value that is not allowed there is left out.
 	Headers message.Headers
@@ -129,9 +129,13 @@ func (w *Writer) ReturnAddress() string { return w.returnAddress }
 // Append appends m as a mail with CRLF line ends to dst: only ASCII, and no line is longer than 998 bytes. The error is ErrAddress
 // or ErrNotText; dst is then returned as it was.
 func (w *Writer) Append(dst []byte, m Message) ([]byte, error) {
-	to, err := ParseAddress([]byte(m.To))
-	if err != nil {
-		return dst, err
+	if len(m.To) == 0 {
+		return dst, ErrAddress
+	}
+	for _, to := range m.To {
+		if _, err := ParseAddress([]byte(to)); err != nil {
+			return dst, err
+		}
 	}
 	enc, err := chooseEncoding(m.Armored)
 	if err != nil {
@@ -144,7 +148,7 @@ func (w *Writer) Append(dst []byte, m Message) ([]byte, error) {
 		out = append(out, value...)
 		out = append(out, "\r\n"...)
 	}
-	line("To: ", to)
+	line("To: ", strings.Join(m.To, ",\r\n "))
 	line("", w.fromLine(m.Headers.From))
 	line("Subject: ", w.subjectFor(m.Headers.Subject))
 	if id := messageIDs(m.Headers.InReplyTo, 1); id != "" {

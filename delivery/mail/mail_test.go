@@ -41,7 +41,7 @@ func base(form message.Form, body string) mail.Message {
 		d.Tag = &packet.Tag{0x4b, 0x11, 19: 0xab}
 	}
 	return mail.Message{
-		To:      "bob@example.com",
+		To:      []string{"bob@example.com"},
 		Form:    form,
 		Armored: d.Armor(),
 		ID:      [16]byte{0xc0, 0xff, 0xee, 15: 1},
@@ -158,8 +158,14 @@ func checkForm(t *testing.T, data []byte, m mail.Message) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if to, err := netmail.ParseAddress(parsed.Header.Get("To")); err != nil || to.Address != m.To || to.Name != "" {
+	to, err := parsed.Header.AddressList("To")
+	if err != nil || len(to) != len(m.To) {
 		t.Errorf("To %v, %v", to, err)
+	}
+	for i := range to {
+		if to[i].Address != m.To[i] || to[i].Name != "" {
+			t.Errorf("To %v", to)
+		}
 	}
 	if from, err := netmail.ParseAddress(parsed.Header.Get("From")); err != nil || from.Address != "nobody@exit.example.org" {
 		t.Errorf("From %v, %v", from, err)
@@ -310,7 +316,9 @@ func TestRefused(t *testing.T) {
 		change func(*mail.Message)
 		want   error
 	}{
-		{"address", func(m *mail.Message) { m.To = "bob@example.com\r\nBcc: eve@example.com" }, mail.ErrAddress},
+		{"address", func(m *mail.Message) { m.To = []string{"bob@example.com\r\nBcc: eve@example.com"} }, mail.ErrAddress},
+		{"second address", func(m *mail.Message) { m.To = append(m.To, "eve") }, mail.ErrAddress},
+		{"no address", func(m *mail.Message) { m.To = nil }, mail.ErrAddress},
 		{"NUL", func(m *mail.Message) { m.Armored = []byte("a\x00b") }, mail.ErrNotText},
 		{"not UTF-8", func(m *mail.Message) { m.Armored = []byte("a\xe9b") }, mail.ErrNotText},
 	} {
@@ -390,6 +398,58 @@ func TestParseAddress(t *testing.T) {
 			t.Errorf("ParseAddress(%q) = %q, %v", addr, got, err)
 		}
 	}
+}
+
+func TestParseAddresses(t *testing.T) {
+	eight := strings.Split("a@x b@x c@x d@x e@x f@x g@x h@x", " ")
+	for info, want := range map[string][]string{
+		"bob@example.com":                                              {"bob@example.com"},
+		"bob@example.com\x00alice@example.com":                         {"alice@example.com", "bob@example.com"},
+		"b@x\x00a@x\x00b@x":                                            {"a@x", "b@x"},
+		string(mail.JoinAddresses(eight)):                              eight,
+		string(mail.JoinAddresses(append(slices.Clone(eight), "i@x"))): nil,
+		"":                        nil,
+		"\x00":                    nil,
+		"a@x\x00":                 nil,
+		"\x00a@x":                 nil,
+		"a@x\x00\x00b@x":          nil,
+		"a@x\x00127.0.0.1":        nil,
+		"a@x\x00b@10.0.0.1":       nil,
+		"a@x,b@x":                 nil,
+		"a@x\nb@x":                nil,
+		strings.Repeat("a", 2041): nil,
+	} {
+		got, err := mail.ParseAddresses([]byte(info))
+		if !slices.Equal(got, want) || (err == nil) != (want != nil) || err != nil && !errors.Is(err, mail.ErrAddress) {
+			t.Errorf("ParseAddresses(%q) = %q, %v", info, got, err)
+		}
+	}
+}
+
+func TestSeveralRecipients(t *testing.T) {
+	w := newWriter(t, options)
+	m := base(message.FormPlaintext, "Hello\n")
+	m.To = []string{"a@example.com", "b@example.com", strings.Repeat("x", 200) + "@example.com"}
+	data, err := w.Append(nil, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkForm(t, data, m)
+}
+
+func FuzzParseAddresses(f *testing.F) {
+	f.Add([]byte("bob@example.com"))
+	f.Add([]byte("b@x\x00a@x\x00b@x"))
+	f.Fuzz(func(t *testing.T, info []byte) {
+		list, err := mail.ParseAddresses(info)
+		if err != nil {
+			return
+		}
+		again, err := mail.ParseAddresses(mail.JoinAddresses(list))
+		if err != nil || !slices.Equal(list, again) || len(list) == 0 || len(list) > packet.MaxRecipients || !slices.IsSorted(list) {
+			t.Errorf("%q reads as %q, then as %q, %v", info, list, again, err)
+		}
+	})
 }
 
 func FuzzParseAddress(f *testing.F) {

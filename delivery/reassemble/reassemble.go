@@ -37,6 +37,8 @@ const maxFinished = 10000
 type Exit struct {
 	cfg      Config
 	finished map[message.ID]bool
+	// served is kept for messages of which some addresses are done with and others are to be tried again.
+	served map[message.ID]uint8
 }
 
 // New returns an Exit. It must not be used by two batches at a time.
@@ -44,7 +46,7 @@ func New(cfg Config) *Exit {
 	if cfg.MaximumMemory <= 0 {
 		cfg.MaximumMemory = defaultMemory
 	}
-	return &Exit{cfg: cfg, finished: map[message.ID]bool{}}
+	return &Exit{cfg: cfg, finished: map[message.ID]bool{}, served: map[message.ID]uint8{}}
 }
 
 // assembling is one message on its way to completeness. It holds no data of fragments until it is complete.
@@ -111,6 +113,7 @@ func (x *Exit) end(g *assembling, done func(uint64, delivery.Outcome), out deliv
 		clear(x.finished)
 	}
 	x.finished[g.ID()] = true
+	delete(x.served, g.ID())
 }
 
 // sort is the first pass: it gives every fragment to the account of its message and tells the outcome of what has none.
@@ -217,12 +220,18 @@ func (x *Exit) complete(ctx context.Context, g *assembling) (delivery.Outcome, e
 	if next == nil {
 		return dropped(delivery.Malformed), nil
 	}
-	item := delivery.Item{Type: to.Type, Info: to.Info, Reassembled: compressed, Queued: g.queued}
-	// All attempts must give the mail the same name, and fragments of later attempts may be others; the message's ID stays.
 	id := g.ID()
+	item := delivery.Item{Type: to.Type, Info: to.Info, Served: x.served[id], Reassembled: compressed, Queued: g.queued}
+	// All attempts must give the mail the same name, and fragments of later attempts may be others; the message's ID stays.
 	name := crypt.Hash([]byte("mail of a reassembled message"), id[:])
 	copy(item.Nonce[:], name[:])
 	out := delivery.Outcome{}
 	err = next.Deliver(ctx, func(yield func(delivery.Item) bool) { yield(item) }, func(_ uint64, o delivery.Outcome) { out = o })
+	if out.Served != 0 {
+		if len(x.served) >= maxFinished {
+			clear(x.served) // no attempt is lost; somebody may get a mail twice
+		}
+		x.served[id] = out.Served
+	}
 	return out, err
 }

@@ -123,6 +123,22 @@ func TestRetryKeepsName(t *testing.T) {
 	}
 }
 
+// TestServed: addresses that a whole message has reached are not tried again.
+func TestServed(t *testing.T) {
+	m := &mailbox{outcome: delivery.Outcome{Status: delivery.Retry, Served: 5}}
+	x := newExit(m)
+	_, items := fragments(t, 40_000) // 2 of 3
+	for i, want := range []uint8{0, 5} {
+		if out, err := deliver(t, x, items); err != nil || count(out, delivery.Retry) != 3 || m.got[i].Served != want {
+			t.Fatalf("%v, %v; %d", out, err, m.got[i].Served)
+		}
+	}
+	m.outcome = delivery.Outcome{Status: delivery.Delivered}
+	if out, err := deliver(t, x, items); err != nil || count(out, delivery.Delivered) != 3 {
+		t.Fatalf("%v, %v", out, err)
+	}
+}
+
 func TestRefuses(t *testing.T) {
 	m := &mailbox{outcome: delivery.Outcome{Status: delivery.Delivered}}
 	_, large := fragments(t, 1<<21)

@@ -175,8 +175,9 @@ type DeliveryMBOX struct {
 
 // DeliverySMTP is the section [Delivery/SMTP].
 type DeliverySMTP struct {
-	Enabled       bool
-	BlacklistFile Path
+	Enabled           bool
+	BlacklistFile     Path
+	MaximumRecipients int
 	Mail
 	Relay
 }

@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"time"
+
+	"mixminion/packet"
 )
 
 // Validate checks what no single value shows. Its error joins one [*Error]
@@ -116,6 +118,9 @@ func (s *Server) checkDelivery(p *problems) {
 	}
 	if d := &s.DeliverySMTP; d.Enabled {
 		const in = "Delivery/SMTP"
+		if d.MaximumRecipients < 1 || d.MaximumRecipients > packet.MaxRecipients {
+			p.add(in, "MaximumRecipients", "is %d; it must be from 1 to %d", d.MaximumRecipients, packet.MaxRecipients)
+		}
 		d.Mail.check(p, in)
 		d.Relay.check(p, in)
 		if s.DeliverySMTPViaMix.Enabled {

@@ -251,6 +251,8 @@ func (d *DeliverySMTP) keys() []Key {
 		{Name: "Enabled", To: &d.Enabled, Required: true, Example: "no", Doc: enabledDoc},
 		{Name: "BlacklistFile", To: &d.BlacklistFile, Unused: later + ": mail goes to every address",
 			Doc: "The file of recipients who want no anonymous mail."},
+		{Name: "MaximumRecipients", To: &d.MaximumRecipients, Default: "8",
+			Doc: "How many addresses one packet may name, 1 to 8. They get one mail and see each other."},
 	}
 	return append(append(keys, d.Mail.keys()...), d.Relay.keys()...)
 }

@@ -115,14 +115,14 @@ func open(ctx context.Context, o Options, name string) (*Node, net.Listener, err
 func config(o Options, name string, port uint16) (mix.Config, error) {
 	exit, err := delivery.NewSMTP(delivery.SMTPConfig{
 		Mail:        mail.Options{ReturnAddress: "nobody@" + name + ".example", AllowFrom: true},
-		MaximumSize: MaximumSize, Server: o.SMTP, TLS: delivery.TLSOff, Logger: o.Logger,
+		MaximumSize: MaximumSize, MaximumRecipients: packet.MaxRecipients, Server: o.SMTP, TLS: delivery.TLSOff, Logger: o.Logger,
 	})
 	if err != nil {
 		return mix.Config{}, err
 	}
 	retry := mix.Schedule{time.Second, time.Second, time.Minute, time.Hour}
 	exits := []mix.ExitConfig{{Type: packet.TypeSMTP, Exit: exit, Retry: retry, Advertise: func(f *directory.Fields) {
-		f.SMTP = &directory.Delivery{MaximumSize: MaximumSize >> 10, AllowFrom: true}
+		f.SMTP = &directory.Delivery{MaximumSize: MaximumSize >> 10, AllowFrom: true, MaximumRecipients: packet.MaxRecipients}
 	}}}
 	fragments, err := mix.FragmentExit(MaximumSize, 24*time.Hour, exits)
 	if err != nil {

@@ -1,0 +1,48 @@
+package delivery
+
+// recipients are the addresses of a message that a mail is still to go to.
+type recipients struct {
+	names  []string
+	bits   []uint8 // of each in served
+	served uint8   // those that are done with
+}
+
+// open returns which of the addresses of a message are neither served nor blocked.
+func (x *SMTP) open(all []string, served uint8) recipients {
+	to := recipients{served: served}
+	for i, addr := range all {
+		bit := uint8(1) << i
+		switch {
+		case served&bit != 0:
+		case x.blocked(addr):
+			to.served |= bit
+		default:
+			to.names = append(to.names, addr)
+			to.bits = append(to.bits, bit)
+		}
+	}
+	return to
+}
+
+// outcome makes the outcome of a message of those of its recipients. As long as one of them is to be tried again the message is, and
+// only that one gets it then; when nobody is left it counts as delivered if anybody got it now.
+func (r recipients) outcome(each []Outcome) Outcome {
+	var retry, last *Outcome
+	served := r.served
+	for i := range each {
+		switch {
+		case each[i].Status == Retry && retry == nil:
+			retry = &each[i]
+		case each[i].Status == Retry:
+		default:
+			served |= r.bits[i]
+			if last == nil || each[i].Status == Delivered {
+				last = &each[i]
+			}
+		}
+	}
+	if retry != nil {
+		return Outcome{Status: Retry, Reason: retry.Reason, Served: served}
+	}
+	return *last
+}
