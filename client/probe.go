@@ -20,8 +20,11 @@ func (c *Client) Probe(ctx context.Context, to packet.Hop) (crypt.KeyID, error) 
 
 // CountPackets returns how many packets a message takes, without choosing paths for them.
 func CountPackets(m Message) (int, error) {
-	payloads, _, _, _, err := m.encode()
-	return len(payloads), err
+	e, err := m.encode()
+	if err != nil {
+		return 0, err
+	}
+	return len(e.payloads), nil
 }
 
 // CountReplyPackets returns how many packets, and so how many reply blocks, a reply takes.

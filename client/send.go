@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,55 +52,104 @@ type Watcher interface {
 
 // Prepare turns a message into packets: it encodes it, chooses a path for each packet and wraps them, on all processors. w may be nil.
 func (c *Client) Prepare(ctx context.Context, m Message, w Watcher) (*Prepared, error) {
-	payloads, exit, req, over, err := m.encode()
-	if err != nil {
-		return nil, err
-	}
-	req.Kind = path.Forward
-	req.From = c.clock.Now()
-	req.Until = req.From.Add(MaxRetry)
-	req.Count = len(payloads)
-	paths, warnings, err := c.selectPaths(m.Path, req)
-	if err != nil {
-		return nil, err
-	}
-	out := &Prepared{Warnings: warnings, Overcompressed: over}
-	out.Packets, err = wrap(ctx, len(payloads), w, func(i int) (PreparedPacket, error) {
-		x := exit
-		if x.Type.HasTag() {
-			tag, err := message.PlainTag(rand.Reader)
-			if err != nil {
-				return PreparedPacket{}, err
-			}
-			x.Tag = &tag
+	return c.PrepareAll(ctx, []Message{m}, w)
+}
+
+// PrepareAll prepares several messages, such as the same one for several recipients. Each is encoded and gets its paths by itself, as if
+// there were no others, and the packets of all leave in one random order. When one of them cannot be prepared, none is.
+func (c *Client) PrepareAll(ctx context.Context, messages []Message, w Watcher) (*Prepared, error) {
+	out := &Prepared{}
+	var jobs []func() (PreparedPacket, error)
+	for i := range messages {
+		some, err := c.plan(&messages[i], out)
+		if err != nil && len(messages) > 1 {
+			err = fmt.Errorf("message %d of %d: %w", i+1, len(messages), err)
 		}
-		leg1, leg2 := paths[i].Nodes()
-		p, err := packet.BuildForward(rand.Reader, leg1, leg2, x, &payloads[i])
-		return PreparedPacket{First: leg1[0].Hop, Route: paths[i].String(), Packet: p}, err
-	})
-	return out, err
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return nil, err
+		}
+		jobs = append(jobs, some...)
+	}
+	var err error
+	out.Packets, err = wrap(ctx, len(jobs), w, func(i int) (PreparedPacket, error) { return jobs[i]() })
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// plan encodes a message and chooses its paths. What is left to do for each packet it returns as a function.
+func (c *Client) plan(m *Message, out *Prepared) ([]func() (PreparedPacket, error), error) {
+	e, err := m.encode()
+	if err != nil {
+		return nil, err
+	}
+	e.req.Kind = path.Forward
+	e.req.From = c.clock.Now()
+	e.req.Until = e.req.From.Add(MaxRetry)
+	e.req.Count = len(e.payloads)
+	paths, warnings, err := c.selectPaths(m.Path, e.req)
+	if err != nil {
+		return nil, err
+	}
+	for _, warning := range warnings {
+		if !slices.Contains(out.Warnings, warning) {
+			out.Warnings = append(out.Warnings, warning)
+		}
+	}
+	out.Overcompressed = out.Overcompressed || e.over
+	jobs := make([]func() (PreparedPacket, error), len(e.payloads))
+	for i := range jobs {
+		jobs[i] = func() (PreparedPacket, error) {
+			x := e.exit
+			if x.Type.HasTag() {
+				tag, err := message.PlainTag(rand.Reader)
+				if err != nil {
+					return PreparedPacket{}, err
+				}
+				x.Tag = &tag
+			}
+			leg1, leg2 := paths[i].Nodes()
+			p, err := packet.BuildForward(rand.Reader, leg1, leg2, x, &e.payloads[i])
+			return PreparedPacket{First: leg1[0].Hop, Route: paths[i].String(), Packet: p}, err
+		}
+	}
+	return jobs, nil
+}
+
+// encoded is a message as payloads.
+type encoded struct {
+	payloads []packet.Payload
+	exit     packet.Exit  // what it is to the exit, without tag
+	req      path.Request // what kind of exit it needs
+	over     bool         // overcompressed
 }
 
 // encode turns the message into payloads and says what kind of exit they need.
-func (m *Message) encode() (payloads []packet.Payload, exit packet.Exit, req path.Request, over bool, err error) {
-	exit = packet.Exit{Type: m.To.Type, Info: m.To.Info}
-	req = path.Request{Exit: m.To.Type, InfoLen: len(m.To.Info), LastHop: m.To.LastHop}
-	if m.To.Type == packet.TypeDrop {
-		payloads = make([]packet.Payload, 1)
-		rand.Read(payloads[0][:])
-		return payloads, exit, req, false, nil
+func (m *Message) encode() (*encoded, error) {
+	e := &encoded{
+		exit: packet.Exit{Type: m.To.Type, Info: m.To.Info},
+		req:  path.Request{Exit: m.To.Type, InfoLen: len(m.To.Info), LastHop: m.To.LastHop, Recipients: m.To.Mailboxes()},
 	}
-	if err = m.Headers.Validate(); err != nil {
-		return nil, exit, req, false, fmt.Errorf("message headers: %w", err)
+	if m.To.Type == packet.TypeDrop {
+		e.payloads = make([]packet.Payload, 1)
+		rand.Read(e.payloads[0][:])
+		return e, nil
+	}
+	if err := m.Headers.Validate(); err != nil {
+		return nil, fmt.Errorf("message headers: %w", err)
 	}
 	prefix, err := m.Headers.Encode()
 	if err != nil {
-		return nil, exit, req, false, fmt.Errorf("message headers: %w", err)
+		return nil, fmt.Errorf("message headers: %w", err)
 	}
 	whole := append(prefix, m.Body...)
-	req.Size, req.UsesFrom = len(m.Body), strings.TrimSpace(m.Headers.From) != ""
+	e.req.Size, e.req.UsesFrom = len(m.Body), strings.TrimSpace(m.Headers.From) != ""
 	if m.DeliverFragments && m.Headers != (message.Headers{}) {
-		return nil, exit, req, false, errors.New("headers cannot be used when fragments are delivered one by one: no exit sees the whole message")
+		return nil, errors.New("headers cannot be used when fragments are delivered one by one: no exit sees the whole message")
 	}
 	enc, err := message.EncodeForServer(rand.Reader, whole, m.To.Type, m.To.Info)
 	switch {
@@ -113,15 +163,16 @@ func (m *Message) encode() (payloads []packet.Payload, exit packet.Exit, req pat
 			// begins with a line that the reader would take for that empty one.
 			enc, err = message.Encode(rand.Reader, whole, 0)
 		}
-		req.Size = packet.PayloadLen
+		e.req.Size = packet.PayloadLen
 	default:
-		exit = packet.Exit{Type: packet.TypeFragment}
-		req.Fragments = len(enc.Payloads)
+		e.exit = packet.Exit{Type: packet.TypeFragment}
+		e.req.Fragments = len(enc.Payloads)
 	}
 	if err != nil {
-		return nil, exit, req, false, err
+		return nil, err
 	}
-	return enc.Payloads, exit, req, enc.Overcompressed(), nil
+	e.payloads, e.over = enc.Payloads, enc.Overcompressed()
+	return e, nil
 }
 
 // wrap builds n packets on all processors and returns them in random order.

@@ -14,7 +14,8 @@ import (
 )
 
 type countOptions struct {
-	to, input, path  string
+	to               []string
+	input, path      string
 	reply            bool
 	headers          message.Headers
 	deliverFragments bool
@@ -23,7 +24,7 @@ type countOptions struct {
 func newCountPackets(s *streams) *cobra.Command {
 	var o countOptions
 	cmd := &cobra.Command{
-		Use:   "count-packets -t ADDRESS | -R",
+		Use:   "count-packets -t ADDRESS... | -R",
 		Short: "Say how many packets a message would take",
 		Long: "Reads a message as send does, and says how many packets it would take to the address, or as\n" +
 			"a reply. A reply takes one reply block for each packet.",
@@ -40,7 +41,7 @@ func newCountPackets(s *streams) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.to, "to", "t", "", "count for `ADDRESS`")
+	f.StringArrayVarP(&o.to, "to", "t", nil, "count for `ADDRESS`, or for several as in send; may be given again")
 	f.BoolVarP(&o.reply, "reply", "R", false, "count for a reply, which goes through reply blocks")
 	f.StringVarP(&o.input, "input", "i", "-", "read the message from `FILE`; - is standard input")
 	f.StringVarP(&o.path, "path", "P", "", "checked and ignored: the path, a `SPEC`, does not change the number")
@@ -54,9 +55,9 @@ func newCountPackets(s *streams) *cobra.Command {
 
 func (o *countOptions) count(ctx context.Context, s *streams) (int, error) {
 	switch {
-	case o.to == "" && !o.reply:
+	case len(o.to) == 0 && !o.reply:
 		return 0, errors.New("no recipient given: use -t ADDRESS, or -R for a reply")
-	case o.to != "" && o.reply:
+	case len(o.to) > 0 && o.reply:
 		return 0, errors.New("a reply has no address: use either -t or -R")
 	}
 	if o.path != "" {
@@ -68,12 +69,13 @@ func (o *countOptions) count(ctx context.Context, s *streams) (int, error) {
 		return 0, err
 	}
 	m := client.Message{Headers: o.headers, DeliverFragments: o.deliverFragments}
+	var to []client.Address
 	if !o.reply {
 		var err error
-		if m.To, err = client.ParseAddress(o.to); err != nil {
-			return 0, fmt.Errorf("%q: %w", o.to, err)
+		if to, err = parseRecipients(o.to); err != nil {
+			return 0, err
 		}
-		if m.To.Type == packet.TypeDrop {
+		if m.To = to[0]; m.To.Type == packet.TypeDrop {
 			return client.CountPackets(m)
 		}
 	}
@@ -85,7 +87,15 @@ func (o *countOptions) count(ctx context.Context, s *streams) (int, error) {
 		return client.CountReplyPackets(o.headers, body)
 	}
 	m.Body = body
-	return client.CountPackets(m)
+	total := 0
+	for _, m.To = range to {
+		n, err := client.CountPackets(m)
+		if err != nil {
+			return 0, err
+		}
+		total += n
+	}
+	return total, nil
 }
 
 func printCount(s *streams, n int) error {

@@ -87,6 +87,8 @@ func TestOffline(t *testing.T) {
 	run(text, 1, `^Warning: a path of 2 hops is shorter`, "send", "--no-queue", "-t", "bob@example.com", "-P", "mix1:mix2")
 	run(text, 1, `does not allow a From header`, "send", "--no-queue", "-t", "bob@example.com", "--from", "Carol")
 	run(text, 1, `headers cannot be used when fragments are delivered`, "send", "--no-queue", "-t", "bob@example.com", "--subject", "x", "--deliver-fragments")
+	run(text, 1, `takes 1 in one packet.*; nothing was sent. To send a packet to each recipient, leave out --share-packet`,
+		"send", "--no-queue", "-t", "bob@example.com,eve@example.com", "--share-packet")
 	run(text, 1, `does not support MBOX`, "send", "--no-queue", "-t", "mbox:bob@mix1")
 
 	rc("[Security]\nForwardPath: mix3,mix2:mix1,mix0\n")

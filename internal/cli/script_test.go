@@ -3,6 +3,7 @@ package cli_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -106,10 +107,7 @@ func waitFor(ts *testscript.TestScript, neg bool, args []string) {
 // mixes writes a configuration for each mix named: NAME.conf, with a port that is free.
 func mixes(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range args {
-		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-		ts.Check(err)
-		port := l.Addr().(*net.TCPAddr).Port
-		ts.Check(l.Close())
+		port := quietPort(ts)
 		conf := fmt.Sprintf(`[Host]
 [Server]
 BaseDir: %s
@@ -138,6 +136,21 @@ MaximumSize: 1M
 `, ts.MkAbs(name), name, port, name, ts.Getenv("SMTP"))
 		ts.Check(os.WriteFile(filepath.Join(ts.MkAbs("."), name+".conf"), []byte(conf), 0o600))
 	}
+}
+
+// quietPort finds a port that is free and stays so: below those that systems give to outgoing connections.
+func quietPort(ts *testscript.TestScript) int {
+	const low, high = 10_000, 30_000
+	for range 100 {
+		port := low + rand.IntN(high-low)
+		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			ts.Check(l.Close())
+			return port
+		}
+	}
+	ts.Fatalf("no free port")
+	return 0
 }
 
 // runElsewhere are commands of the documents that no script runs: the first two are run by .ci/run itself, the third builds what the

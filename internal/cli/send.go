@@ -8,6 +8,7 @@ import (
 	"mixminion/client"
 	"mixminion/message"
 	"mixminion/packet"
+	"mixminion/path"
 
 	"github.com/spf13/cobra"
 )
@@ -16,7 +17,9 @@ import (
 const maxMessage = 64 << 20
 
 type sendOptions struct {
-	to, input, path                      string
+	to                                   []string
+	share                                bool
+	input, path                          string
 	subject, from, inReplyTo, references string
 	deliverFragments                     bool
 	queueing                             queueing
@@ -26,10 +29,12 @@ type sendOptions struct {
 func newSend(s *streams, configFile *string) *cobra.Command {
 	var o sendOptions
 	cmd := &cobra.Command{
-		Use:   "send -t ADDRESS | -R FILE",
+		Use:   "send -t ADDRESS... | -R FILE",
 		Short: "Send a message",
 		Long: "Sends a message, from standard input or a file, to an address: user@host, mbox:name@server,\n" +
 			"or drop for a packet that goes nowhere and helps to hide others.\n\n" +
+			"Each of several recipients gets a message of his own, on a path of its own, and none sees the\n" +
+			"others. With --share-packet up to eight share one packet and one mail, in which they all stand.\n\n" +
 			"Without --path the packet goes over four mixes chosen at random. A path names mixes and\n" +
 			"random hops, separated by commas, and may have a colon between its two halves:\n" +
 			"  alder,?:?,birch    through alder, two random mixes, and birch\n" +
@@ -40,11 +45,14 @@ func newSend(s *streams, configFile *string) *cobra.Command {
 			"packet takes one, and none is ever used again, whatever becomes of the packet.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.to == "" && !o.reply.given() {
+			if len(o.to) == 0 && !o.reply.given() {
 				return errors.New("no recipient given: use -t ADDRESS, or -R FILE for a reply block")
 			}
-			if err := o.reply.check(o.to, o.input); err != nil {
+			if err := o.reply.check(len(o.to) > 0, o.input); err != nil {
 				return err
+			}
+			if o.share && o.reply.given() {
+				return errors.New("--share-packet is for addresses: leave it out with -R")
 			}
 			if err := o.queueing.check(); err != nil {
 				return err
@@ -60,7 +68,8 @@ func newSend(s *streams, configFile *string) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.to, "to", "t", "", "send to `ADDRESS`")
+	f.StringArrayVarP(&o.to, "to", "t", nil, "send to `ADDRESS`, or to several with commas between them; may be given again")
+	f.BoolVar(&o.share, "share-packet", false, "send one packet to up to eight recipients, who see each other")
 	f.StringVarP(&o.input, "input", "i", "-", "read the message from `FILE`; - is standard input")
 	f.StringVarP(&o.path, "path", "P", "", "take a path like `SPEC` in place of four random mixes")
 	f.StringVar(&o.subject, "subject", "", "the mail's subject, a line of `TEXT`")
@@ -74,12 +83,16 @@ func newSend(s *streams, configFile *string) *cobra.Command {
 }
 
 func (u *user) send(ctx context.Context, s *streams, o sendOptions) error {
-	to, err := client.ParseAddress(o.to)
+	to, err := parseRecipients(o.to)
 	if err != nil {
-		return fmt.Errorf("%q: %w", o.to, err)
+		return err
+	}
+	for _, a := range to {
+		if o.share && a.Type != packet.TypeSMTP {
+			return errors.New("--share-packet: only addresses like user@host can share a packet")
+		}
 	}
 	m := client.Message{
-		To:      to,
 		Headers: message.Headers{Subject: o.subject, From: o.from, InReplyTo: o.inReplyTo, References: o.references},
 
 		DeliverFragments: o.deliverFragments,
@@ -90,19 +103,48 @@ func (u *user) send(ctx context.Context, s *streams, o sendOptions) error {
 	if m.Path, err = u.forwardPath(o.path); err != nil {
 		return err
 	}
-	if to.Type == packet.TypeDrop {
+	if to[0].Type == packet.TypeDrop {
 		s.say("Making a packet that goes nowhere.")
-	} else if m.Body, err = readMessage(ctx, s, o.input); err != nil {
-		return err
+	} else {
+		if o.share && len(to) > 1 {
+			s.say("Warning: the %d recipients will see each other's addresses, and one exit sees that they belong together.", len(to))
+		}
+		if m.Body, err = readMessage(ctx, s, o.input); err != nil {
+			return err
+		}
+	}
+	if o.share {
+		to = client.Share(to)
+	}
+	messages := make([]client.Message, len(to))
+	for i, a := range to {
+		messages[i] = m
+		messages[i].To = a
 	}
 	p := newProgress(s)
-	ready, err := u.Prepare(ctx, m, p)
+	ready, err := u.PrepareAll(ctx, messages, p)
 	p.clear()
+	if o.share && (errors.Is(err, path.ErrNoExit) || errors.Is(err, path.ErrExit) || errors.Is(err, packet.ErrTooLong)) {
+		return fmt.Errorf("%w; nothing was sent. To send a packet to each recipient, leave out --share-packet", err)
+	}
 	if err != nil {
 		return err
 	}
-	describe(s, ready)
+	describe(s, ready, len(messages))
 	return u.handOver(ctx, s, ready, o.queueing)
+}
+
+// parseRecipients reads the values of all -t. It returns the addresses sorted, and each once.
+func parseRecipients(texts []string) ([]client.Address, error) {
+	var all []client.Address
+	for _, text := range texts {
+		some, err := client.ParseAddresses(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", text, err)
+		}
+		all = append(all, some...)
+	}
+	return client.Recipients(all)
 }
 
 // readMessage reads a file, or standard input until it ends or ctx does.
@@ -116,17 +158,20 @@ func readMessage(ctx context.Context, s *streams, input string) ([]byte, error) 
 	return interruptible(ctx, func() ([]byte, error) { return readAll(s.in, "standard input", maxMessage) })
 }
 
-// describe says what was made of a message, before it leaves.
-func describe(s *streams, p *client.Prepared) {
+// describe says what was made of some messages, before they leave.
+func describe(s *streams, p *client.Prepared, messages int) {
 	for _, w := range p.Warnings {
 		s.say("Warning: %v.", w)
 	}
 	if p.Overcompressed {
 		s.say("Warning: the message compresses so well that the exit will deliver it in compressed form, which only mixminion can read.")
 	}
-	if n := len(p.Packets); n == 1 {
+	switch n := len(p.Packets); {
+	case messages > 1:
+		s.say("The %d messages take %d packets, each on a path of its own.", messages, n)
+	case n == 1:
 		s.say("The message fits into one packet. Its path: %s.", p.Packets[0].Route)
-	} else {
+	default:
 		s.say("The message takes %d packets, each on a path of its own; not all of them need to arrive.", n)
 	}
 }

@@ -32,11 +32,11 @@ func (r *replyBlocks) register(cmd *cobra.Command) {
 
 func (r *replyBlocks) given() bool { return len(r.files) > 0 || r.fd >= 0 }
 
-// check finds contradictions. input is where the message comes from.
-func (r *replyBlocks) check(to, input string) error {
+// check finds contradictions. addressed says that there is an address as well; input is where the message comes from.
+func (r *replyBlocks) check(addressed bool, input string) error {
 	stdin := slices.Contains(r.files, "-")
 	switch {
-	case to != "" && r.given():
+	case addressed && r.given():
 		return errors.New("a reply block leads to its maker: use either -t ADDRESS or -R FILE")
 	case (stdin || r.fd == 0) && input == "-":
 		return errors.New("standard input cannot hold both the message and the reply blocks: read one of them from a file")
@@ -110,7 +110,7 @@ func (u *user) reply(ctx context.Context, s *streams, o sendOptions) error {
 	case err != nil:
 		return err
 	}
-	describe(s, ready)
+	describe(s, ready, 1)
 	err = u.handOver(ctx, s, ready, o.queueing)
 	s.say("Used %s; %s usable.", count(used, "reply block"), left(len(usable)-used))
 	return err

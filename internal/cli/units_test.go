@@ -205,7 +205,7 @@ func TestDescribe(t *testing.T) {
 			[]string{"Warning: it is short.", "in compressed form, which only mixminion can read."}},
 	} {
 		var errOut bytes.Buffer
-		describe(&streams{err: &errOut}, &c.p)
+		describe(&streams{err: &errOut}, &c.p, 1)
 		for _, want := range c.want {
 			if !strings.Contains(errOut.String(), want) {
 				t.Errorf("%q does not say %q", errOut.String(), want)

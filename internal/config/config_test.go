@@ -267,6 +267,8 @@ func TestCrossChecks(t *testing.T) {
 		{"not IPv6", "[Incoming/MMTP]\nEnabled: yes\nHostname: a\nListenIP6: 127.0.0.1\n", "127.0.0.1 is not an IPv6 address"},
 		{"connections", "[Outgoing/MMTP]\nEnabled: yes\nMaxConnections: 0\n", "must be at least 1"},
 		{"no mail server", smtp, "f:4: [Delivery/SMTP] SMTPServer: is missing"},
+		{"nobody", smtp + "SMTPServer: x\nMaximumRecipients: 0\n", "must be from 1 to 8"},
+		{"nine people", smtp + "SMTPServer: x\nMaximumRecipients: 9\n", "must be from 1 to 8"},
 		{"no return address", "[Delivery/SMTP]\nEnabled: yes\nSMTPServer: x\n", "ReturnAddress: is missing"},
 		{"two ways", smtp + "SMTPServer: x\nSendmailCommand: y\n", "given together with SMTPServer"},
 		{"two exits", smtp + "SMTPServer: x\n[Delivery/SMTP-Via-Mixmaster]\nEnabled: yes\n", "must be no while"},

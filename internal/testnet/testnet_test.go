@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	netmail "net/mail"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +98,67 @@ func delivered(t *testing.T, m testnet.Mail) message.Delivered {
 		t.Fatalf("%d armored messages: %v\n%s", len(all), err, m.Data)
 	}
 	return all[0]
+}
+
+// Three recipients get a mail each, over paths of their own; or one mail together, which one packet carries.
+func TestRecipients(t *testing.T) {
+	sink, user, clk := network(t, 5, mix.Rule{Algorithm: mix.Timed})
+	list, err := client.ParseAddresses("carol@example.com,bob@Example.com,alice@example.com,bob@example.COM")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list, err = client.Recipients(list); err != nil || len(list) != 3 {
+		t.Fatalf("%d recipients: %v", len(list), err)
+	}
+	names := []string{"alice@example.com", "bob@example.com", "carol@example.com"}
+	long := strings.Repeat("0123456789abcdef", 10) + strings.Repeat("fedcba9876543210", 10)
+	for _, c := range []struct {
+		name    string
+		to      []client.Address
+		body    string
+		packets int
+		mailTo  func(i int) string
+	}{
+		{"a packet each", list, long, 3, func(i int) string { return names[i] }},
+		{"one packet", client.Share(list), long, 1, func(int) string { return strings.Join(names, ", ") }},
+	} {
+		messages := make([]client.Message, len(c.to))
+		for i, a := range c.to {
+			messages[i] = client.Message{To: a, Body: []byte(c.body)}
+		}
+		p, err := user.PrepareAll(t.Context(), messages, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(p.Packets) != c.packets {
+			t.Errorf("%s: %d packets", c.name, len(p.Packets))
+		}
+		if err := user.Deliver(t.Context(), p, nil); err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]bool{}
+		for range names {
+			m := await(t, sink, clk)
+			i := slices.Index(names, m.To)
+			if i < 0 {
+				t.Fatalf("%s: mail for %q", c.name, m.To)
+			}
+			got[m.To] = true
+			parsed, err := netmail.ReadMessage(bytes.NewReader(m.Data))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if to := parsed.Header.Get("To"); to != c.mailTo(i) {
+				t.Errorf("%s: mail for %s is addressed to %s", c.name, m.To, to)
+			}
+			if d := delivered(t, m); strings.TrimSpace(string(d.Body)) != c.body {
+				t.Errorf("%s: body %q", c.name, d.Body)
+			}
+		}
+		if len(got) != len(names) {
+			t.Errorf("%s: mails for %v", c.name, got)
+		}
+	}
 }
 
 func TestMailAndReply(t *testing.T) {
