@@ -15,10 +15,13 @@ type Client struct {
 
 // ClientDirectories is the section [DirectoryServers] of a client.
 type ClientDirectories struct {
-	ServerURL               Lines
+	Authority               Authorities
+	ServerURL               URLBases
+	Proxy                   string
+	DirectoryTimeout        Interval
+	UseOldDirectory         bool
 	MaxSkew                 Interval
 	AllowOldDirectoryFormat bool
-	DirectoryTimeout        Interval
 }
 
 // User is the section of the same name.
@@ -70,14 +73,19 @@ func (c *Client) Sections() []Section {
 			Name: "DirectoryServers",
 			Doc:  "Where to learn which mixes there are.",
 			Keys: []Key{
-				{Name: "ServerURL", To: &c.Directories.ServerURL, Unused: later,
-					Doc: "A directory server to download from."},
-				{Name: "MaxSkew", To: &c.Directories.MaxSkew, Default: "10 minutes", Unused: later,
-					Doc: "How far the clock of a directory server may differ from ours."},
-				{Name: "AllowOldDirectoryFormat", To: &c.Directories.AllowOldDirectoryFormat, Default: "yes", Unused: later,
-					Doc: "Whether to read directories of the time before 0.0.8."},
-				{Name: "DirectoryTimeout", To: &c.Directories.DirectoryTimeout, Default: "1 minute", Unused: later,
-					Doc: "How long to wait for a directory server."},
+				{Name: "Authority", To: &c.Directories.Authority, Example: authorityExample, Doc: authorityDoc},
+				{Name: "ServerURL", To: &c.Directories.ServerURL, Example: mirrorExample, Doc: mirrorDoc},
+				{Name: "Proxy", To: &c.Directories.Proxy, Example: "none",
+					Doc: proxyDoc + " Without this key nothing is downloaded while the environment names a proxy."},
+				{Name: "DirectoryTimeout", To: &c.Directories.DirectoryTimeout, Default: "1 minute",
+					Doc: "How long to wait for a document of a directory server."},
+				{Name: "UseOldDirectory", To: &c.Directories.UseOldDirectory, Default: "no",
+					Doc: "Whether to go on using a directory that ended more than 48 hours ago, if no newer one can be had. " +
+						"The mixes that it lists may be gone or in wrong hands."},
+				{Name: "MaxSkew", To: &c.Directories.MaxSkew, Default: "10 minutes", Doc: skewDoc},
+				{Name: "AllowOldDirectoryFormat", To: &c.Directories.AllowOldDirectoryFormat, Default: "yes",
+					Unused: "directories of the time before 0.0.8 have but one signature and are never used",
+					Doc:    "Whether to read directories of the time before 0.0.8."},
 			},
 		},
 		{
@@ -144,6 +152,10 @@ func (c *Client) Validate() error {
 		if k.value == "" {
 			p.add("Security", k.name, "is empty; write a path like *4")
 		}
+	}
+	checkAuthorities(p, "DirectoryServers", c.Directories.Authority)
+	if c.Directories.DirectoryTimeout <= 0 {
+		p.add("DirectoryServers", "DirectoryTimeout", "must be longer than nothing")
 	}
 	if c.Network.Timeout <= 0 {
 		p.add("Network", "Timeout", "must be longer than nothing")

@@ -145,7 +145,7 @@ func TestGrammar(t *testing.T) {
 		"\n" +
 		"PublicKeyLifetime   10 days\n" +
 		"Homedir: ~/minion\n" +
-		"[DirectoryServers]\nServerURL: a\nServerURL b\n" +
+		"[DirectoryServers]\nServerURL: http://a/\nServerURL http://b/\n" +
 		"[Incoming/MMTP]\nEnabled no\nDeny: *\nDeny: 10.1.2.3/255.0.0.0 80-90\nAllow: ::1 5\n"
 	got, err := ParseServer([]byte(text), "conf")
 	if err != nil {
@@ -158,7 +158,7 @@ func TestGrammar(t *testing.T) {
 		{"Comments", got.Main.Comments, "one two  three four"},
 		{"PublicKeyLifetime", got.Main.PublicKeyLifetime.String(), "10 days"},
 		{"BaseDir", string(got.Main.BaseDir), "~/minion"},
-		{"ServerURL", got.Directories.ServerURL.String(), "a; b"},
+		{"ServerURL", got.Directories.ServerURL.String(), "http://a/; http://b/"},
 		{"Deny", got.IncomingMMTP.Deny.String(), "0.0.0.0/0; 10.0.0.0/8 80-90"},
 		{"Allow", got.IncomingMMTP.Allow.String(), "::1/128 5-5"},
 	} {
@@ -172,7 +172,6 @@ func TestGrammar(t *testing.T) {
 	warnings := strings.Join(got.Warnings(), "\n")
 	for _, want := range []string{
 		"conf:13: [Server] Homedir: is an old name; write BaseDir",
-		"conf:15: [DirectoryServers] ServerURL: not available in this version",
 		"[Incoming/MMTP] Deny: connections are not filtered",
 	} {
 		if !strings.Contains(warnings, want) {
@@ -431,10 +430,11 @@ func TestFormatRoundTrip(t *testing.T) {
 	s.Main.MixInterval = Interval(90 * 1e9)
 	s.Main.MixPoolRate = 0.07
 	s.Main.MaxDisk = 300*MB + 5
-	s.Directories.ServerURL = Lines{"a", "b"}
 	s.Directory.Listen = ListenAddresses{"[::]:80", "localhost:0"}
 	s.Directory.Authority = Authorities{{finger, "http://a/"}, {strings.Repeat("A", 40), "https://b:1/c/"}}
 	s.Directory.ClientVersions = List{"0.0.8", "0.1.0"}
+	s.Directories.ServerURL = URLBases{"http://a/", "https://b/c/"}
+	s.Directories.Authority = Authorities{{strings.Repeat("A1", 20), "http://a/"}, {strings.Repeat("B2", 20), "http://b/"}}
 	s.DeliverySMTP.SMTPServer = HostPort{"::1", 25}
 	s.DeliverySMTP.FromTag = ""
 	text := Format(s)

@@ -52,13 +52,7 @@ func (d *Directory) keys() []Key {
 
 func (d *Directory) check(p *problems) {
 	const in = "Directory"
-	seen := map[string]bool{}
-	for _, a := range d.Authority {
-		if seen[a.Fingerprint] {
-			p.add(in, "Authority", "%s stands in two lines", a.Fingerprint)
-		}
-		seen[a.Fingerprint] = true
-	}
+	checkAuthorities(p, in, d.Authority)
 	if !d.Enabled {
 		return
 	}

@@ -88,9 +88,11 @@ type Pinging struct {
 
 // ServerDirectories is the section [DirectoryServers] of a server.
 type ServerDirectories struct {
-	ServerURL  Lines
-	PublishURL Lines
 	Publish    bool
+	PublishURL URLBases
+	Authority  Authorities
+	ServerURL  URLBases
+	Proxy      string
 	MaxSkew    Interval
 }
 

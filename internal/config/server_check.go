@@ -14,6 +14,7 @@ func (s *Server) Validate() error {
 	s.Main.check(p)
 	s.checkNetwork(p)
 	s.checkDelivery(p)
+	checkAuthorities(p, "DirectoryServers", s.Directories.Authority)
 	s.Directory.check(p)
 	return p.err()
 }

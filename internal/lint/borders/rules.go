@@ -11,7 +11,7 @@ var layers = [][]string{
 	{"internal/cli"},
 	{"internal/testnet"},
 	{"client", "mix", "authority", "gateway"},
-	{"mmtp", "delivery", "path"},
+	{"mmtp", "delivery", "path", "dirclient"},
 	{"internal/config", "internal/store", "internal/legacytls", "internal/clock", "internal/harden"},
 	{"packet", "message", "directory"},
 	{"internal/crypt", "internal/armor", "internal/zlib", "internal/uniform"},
@@ -28,7 +28,7 @@ var siblings = map[string][]string{
 var only = map[string][]string{
 	"internal/testnet":   {"internal/cli"}, // the demo; tests are not judged
 	"internal/config":    {"cmd", "internal/cli", "internal/testnet", "client", "mix", "authority", "gateway", "delivery"},
-	"internal/store":     {"cmd", "internal/cli", "internal/testnet", "client", "mix", "authority", "gateway", "delivery"},
+	"internal/store":     {"cmd", "internal/cli", "internal/testnet", "client", "mix", "authority", "gateway", "delivery", "dirclient"},
 	"internal/legacytls": {"mmtp"},
 	"internal/harden":    {"cmd", "internal/cli"},
 
