@@ -6,8 +6,8 @@
 //
 //	imported/          descriptors of servers, one per file
 //	keys/keyring.txt   the secrets of the user's identities, encrypted (E2E-spec A.2)
-//	surbs/used         which reply blocks were used, in a form of our own
-//	queue/             packets that wait to be sent, one per file, in a form of our own
+//	surbs/used         which reply blocks were used, in a form of our own; surbs/log.* of 0.0.8 is kept up beside it
+//	queue/             packets that wait to be sent, one per file, in a form of our own; those of 0.0.8 are taken over
 //	lock               held by the one process that changes the directory
 //
 // Nothing in this package logs. What a user should know comes back as values.

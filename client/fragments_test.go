@@ -414,6 +414,9 @@ func TestFragmentPoolForeignFiles(t *testing.T) {
 	if list, err := pool.List(); err != nil || len(list) != 1 || len(pool.Problems()) > 0 {
 		t.Errorf("%v, problems %v: %v", list, pool.Problems(), err)
 	}
+	if n, err := p.client.OldFragments(); n != 1 || err != nil {
+		t.Errorf("%d fragments of 0.0.8: %v", n, err)
+	}
 }
 
 func TestFragmentPoolUnwritable(t *testing.T) {

@@ -23,7 +23,6 @@ const (
 	packetPrefix = "pkt_"
 	unsafePrefix = "new_"   // a directory whose packets were never promised to anybody
 	batchPrefix  = "batch_" // a directory whose packets are in the queue
-	oldPrefix    = "msg_"   // a packet of version 0.0.8, in a form of Python's own
 )
 
 const day = 24 * time.Hour
@@ -38,8 +37,8 @@ type QueuedPacket struct {
 // QueueContents is what lies in the queue.
 type QueueContents struct {
 	Packets []QueuedPacket // sorted by first hop, then by day
-	Damaged []error        // one for each file that cannot be used; each wraps ErrDamaged or ErrOtherVersion, or the error of reading it
-	Old     int            // packets that Mixminion 0.0.8 queued, which only it can send
+	// Damaged has an error for each file that cannot be used. It wraps ErrDamaged, ErrOtherVersion, ErrOldForm, or the error of reading.
+	Damaged []error
 }
 
 // Enqueue puts the packets of a message into the queue, all or none: when it returns an error, none is there. After that they survive
@@ -114,6 +113,8 @@ func (c *Client) tidyQueue() {
 			_ = os.Remove(dir)
 		}
 	}
+	c.takeOldQueue(entries)
+	tidyOldQueue(c.path(queueDir))
 	c.stampQueue()
 }
 
@@ -128,11 +129,11 @@ type queueFile struct {
 }
 
 // queueFiles reads all of the queue.
-func (c *Client) queueFiles() (files []queueFile, old int, err error) {
+func (c *Client) queueFiles() (files []queueFile, err error) {
 	top := c.path(queueDir)
 	entries, err := os.ReadDir(top)
 	if err != nil {
-		return nil, 0, fmt.Errorf("read queue: %w", err)
+		return nil, fmt.Errorf("read queue: %w", err)
 	}
 	// Batches first: what moves from there to the top in the meantime is seen twice rather than not at all.
 	var names []string
@@ -140,7 +141,7 @@ func (c *Client) queueFiles() (files []queueFile, old int, err error) {
 		if e.IsDir() && strings.HasPrefix(e.Name(), batchPrefix) {
 			packets, err := os.ReadDir(filepath.Join(top, e.Name()))
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, 0, fmt.Errorf("read queue: %w", err)
+				return nil, fmt.Errorf("read queue: %w", err)
 			}
 			for _, p := range packets {
 				names = append(names, filepath.Join(top, e.Name(), p.Name()))
@@ -149,21 +150,22 @@ func (c *Client) queueFiles() (files []queueFile, old int, err error) {
 	}
 	if names != nil {
 		if entries, err = os.ReadDir(top); err != nil {
-			return nil, 0, fmt.Errorf("read queue: %w", err)
+			return nil, fmt.Errorf("read queue: %w", err)
 		}
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), oldPrefix) {
-			old++
-		}
 		names = append(names, filepath.Join(top, e.Name()))
 	}
 	seen := map[string]bool{}
 	for _, name := range names {
 		f := queueFile{path: name}
 		f.ID = filepath.Base(name)
-		if !strings.HasPrefix(f.ID, packetPrefix) || seen[f.ID] {
+		isOld := strings.HasPrefix(f.ID, oldPrefix)
+		if !isOld && !strings.HasPrefix(f.ID, packetPrefix) || seen[f.ID] {
 			continue
+		}
+		if isOld && slices.Contains(names, filepath.Join(top, takenOver(f.ID))) {
+			continue // a crash came between the two
 		}
 		f.First, f.Day, _, f.err = readQueueFile(name)
 		if errors.Is(f.err, fs.ErrNotExist) {
@@ -172,16 +174,16 @@ func (c *Client) queueFiles() (files []queueFile, old int, err error) {
 		seen[f.ID] = true
 		files = append(files, f)
 	}
-	return files, old, nil
+	return files, nil
 }
 
 // Queue says what waits in the queue. It needs no lock.
 func (c *Client) Queue() (*QueueContents, error) {
-	files, old, err := c.queueFiles()
+	files, err := c.queueFiles()
 	if err != nil {
 		return nil, err
 	}
-	q := &QueueContents{Old: old}
+	q := new(QueueContents)
 	for _, f := range files {
 		if f.err != nil {
 			q.Damaged = append(q.Damaged, f.problem())
@@ -211,7 +213,7 @@ func (c *Client) Clean(days int, only func(QueuedPacket) bool) (removed []Queued
 	}
 	c.tidyQueue()
 	defer c.stampQueue()
-	files, _, err := c.queueFiles()
+	files, err := c.queueFiles()
 	if err != nil {
 		return nil, 0, err
 	}
@@ -231,7 +233,7 @@ func (c *Client) Clean(days int, only func(QueuedPacket) bool) (removed []Queued
 		if max(0, int(c.today().Sub(f.Day)/day)) < days {
 			continue
 		}
-		if err := os.Remove(f.path); err != nil {
+		if err := removeQueueFile(f.path); err != nil {
 			return removed, damaged, fmt.Errorf("clean queue: %w", explain(err))
 		}
 		if f.err != nil {

@@ -54,7 +54,7 @@ func flush(t testing.TB, c *client.Client, only func(client.QueuedPacket) bool, 
 func checkQueue(t testing.TB, c *client.Client, home string, want int) []client.QueuedPacket {
 	t.Helper()
 	q, err := c.Queue()
-	if err != nil || len(q.Packets) != want || len(q.Damaged) != 0 || q.Old != 0 {
+	if err != nil || len(q.Packets) != want || len(q.Damaged) != 0 {
 		t.Fatalf("queue %+v: %v; want %d packets", q, err, want)
 	}
 	if files := queueNames(t, home); len(files) != want {
@@ -247,16 +247,17 @@ func TestFlushDamaged(t *testing.T) {
 		}
 	}
 	q, err := c.Queue()
-	if err != nil || len(q.Packets) != 3 || len(q.Damaged) != 2 || q.Old != 1 {
+	if err != nil || len(q.Packets) != 3 || len(q.Damaged) != 3 {
 		t.Fatalf("%+v: %v", q, err)
 	}
 	problems := errors.Join(q.Damaged...)
 	if !errors.Is(problems, client.ErrDamaged) || !errors.Is(problems, client.ErrOtherVersion) ||
+		!errors.Is(problems, client.ErrOldForm) || !strings.Contains(problems.Error(), "msg_ABCDEFGH") ||
 		!strings.Contains(problems.Error(), ids[1]) || !strings.Contains(problems.Error(), ids[3]) {
 		t.Error(problems)
 	}
 	r := flush(t, c, nil, 0)
-	if r.Sent != 3 || r.Kept != 0 || len(r.Damaged) != 2 {
+	if r.Sent != 3 || r.Kept != 0 || len(r.Damaged) != 3 {
 		t.Errorf("%+v", r)
 	}
 	e.checkHas(t, []*packet.Packet{p.Packets[0].Packet, p.Packets[2].Packet, p.Packets[4].Packet})

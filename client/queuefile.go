@@ -7,8 +7,11 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
+	"mixminion/client/pickle"
 	"mixminion/packet"
 )
 
@@ -77,15 +80,18 @@ func parseQueueFile(data []byte) (hop packet.Hop, day time.Time, p *packet.Packe
 }
 
 // readQueueFile reads and checks a file of the queue. The errors are fs.ErrNotExist when it was sent or removed meanwhile, ErrDamaged,
-// ErrOtherVersion, or one of the operating system.
+// ErrOtherVersion, ErrOldForm, or one of the operating system.
 func readQueueFile(name string) (hop packet.Hop, day time.Time, p *packet.Packet, err error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return hop, day, nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(f, int64(maxQueueFile)+1))
+	data, err := io.ReadAll(io.LimitReader(f, pickle.MaxLen+1))
 	if err = errors.Join(err, f.Close()); err != nil {
 		return hop, day, nil, err
+	}
+	if strings.HasPrefix(filepath.Base(name), oldPrefix) {
+		return parseOldQueueFile(data)
 	}
 	return parseQueueFile(data)
 }

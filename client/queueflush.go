@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"os"
 	"sync"
 
 	"mixminion/internal/store/durable"
@@ -30,7 +29,7 @@ func (c *Client) Flush(ctx context.Context, only func(QueuedPacket) bool, max in
 		return nil, fmt.Errorf("flush queue: %w", err)
 	}
 	c.tidyQueue()
-	files, _, err := c.queueFiles()
+	files, err := c.queueFiles()
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +63,7 @@ func (c *Client) Flush(ctx context.Context, only func(QueuedPacket) bool, max in
 				return p, nil
 			},
 			taken: func() {
-				if err := os.Remove(f.path); err != nil {
+				if err := removeQueueFile(f.path); err != nil {
 					mu.Lock()
 					defer mu.Unlock()
 					result.Damaged = append(result.Damaged, fmt.Errorf("%s was sent but stays in the queue and will be sent again: %w", f.ID, explain(err)))

@@ -10,7 +10,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +21,7 @@ import (
 	"mixminion/internal/clock"
 	"mixminion/internal/crypt"
 	"mixminion/message/keyring"
+	"mixminion/packet"
 )
 
 // oldHome unpacks the home directory of a user of Mixminion 0.0.8.
@@ -140,11 +144,41 @@ func TestOldHome(t *testing.T) {
 			t.Errorf("block %x is not used", s.ID())
 		}
 	}
-	after := tree(t, filepath.Join(home, "surbs"))
-	for name, was := range before {
-		if after[name] != was {
+	checkOldLog(t, before, tree(t, filepath.Join(home, "surbs")), surbs)
+}
+
+// checkOldLog checks the log of 0.0.8 after all blocks were marked as used: it is what that version would read, nothing in it has moved,
+// and no file is new but ours.
+func checkOldLog(t *testing.T, before, after map[string]string, surbs []*packet.SURB) {
+	t.Helper()
+	ours := 0
+	for name, text := range after {
+		was, known := before[name]
+		switch base := filepath.Base(name); {
+		case !known && (base == "used" || base == "used.lock"):
+			ours++
+		case !known:
+			t.Errorf("%s is new", name)
+		case base == "log.bak" && text != was, !strings.HasPrefix(text, was):
 			t.Errorf("%s was changed", name)
+		case base == "log.dir":
+			data := after[strings.TrimSuffix(name, ".dir")+".dat"]
+			for _, s := range surbs {
+				m := regexp.MustCompile(fmt.Sprintf(`(?m)^'%x', \((\d+), (\d+)\)$`, s.ID())).FindStringSubmatch(text)
+				if m == nil {
+					t.Errorf("block %x is not in the old log", s.ID())
+					continue
+				}
+				at, _ := strconv.Atoi(m[1])
+				size, _ := strconv.Atoi(m[2])
+				if at%512 != 0 || at+size > len(data) || data[at:at+size] != strconv.FormatInt(s.Expires.Unix(), 10) {
+					t.Errorf("block %x: position %d, %d bytes", s.ID(), at, size)
+				}
+			}
 		}
+	}
+	if ours != 2 {
+		t.Errorf("%d files of our own", ours)
 	}
 }
 

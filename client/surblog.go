@@ -88,12 +88,17 @@ func (c *Client) MarkUsed(ctx context.Context, surbs ...*packet.SURB) (err error
 	if err != nil {
 		return err
 	}
+	fresh := make(map[crypt.Digest]time.Time, len(surbs))
 	for _, s := range surbs {
 		id := s.ID()
 		if all.Used(id) {
 			return ErrSURBUsed
 		}
-		all.used[id], mine[id] = s.Expires, s.Expires
+		all.used[id], mine[id], fresh[id] = s.Expires, s.Expires, s.Expires
+	}
+	// Either log suffices here; the old one is kept up for whoever goes back to 0.0.8.
+	if err := addToOldSURBLog(c.path(surbsDir), fresh); err != nil {
+		return fmt.Errorf("mark reply blocks as used: %w", explain(err))
 	}
 	limit := c.clock.Now().Add(-keepUsed)
 	maps.DeleteFunc(mine, func(_ crypt.Digest, expires time.Time) bool { return expires.Before(limit) })
@@ -101,7 +106,7 @@ func (c *Client) MarkUsed(ctx context.Context, surbs ...*packet.SURB) (err error
 		return fmt.Errorf("mark reply blocks as used: %w", explain(err))
 	}
 	// When exactly the user answered somebody is nobody's business. What matters of the files is safe.
-	for _, name := range []string{surbLogFile, surbLockFile, "."} {
+	for _, name := range []string{surbLogFile, surbLockFile, oldSURBLog + ".dir", oldSURBLog + ".dat", "."} {
 		_ = os.Chtimes(c.path(surbsDir, name), c.today(), c.today())
 	}
 	return nil

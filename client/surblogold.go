@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"mixminion/internal/crypt"
+	"mixminion/internal/store/durable"
 )
 
 // The log of Mixminion 0.0.8 is a database of whatever kind its Python had. One of them is simple enough to be read here: "dumbdbm", an
@@ -87,4 +89,49 @@ func parseDumbdbm(index, data string) (map[crypt.Digest]time.Time, error) {
 		used[id] = expires
 	}
 	return used, nil
+}
+
+// oldLogBlock is where values begin in the data: at multiples of it.
+const oldLogBlock = 512
+
+// addToOldSURBLog adds reply blocks to the log of Mixminion 0.0.8 in dir, if there is one, so that who goes back to that version does not
+// use them again. The data come first: what the index does not name does no harm.
+func addToOldSURBLog(dir string, used map[crypt.Digest]time.Time) error {
+	index, err := readBounded(filepath.Join(dir, oldSURBLog+".dir"), maxOldLog)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, oldSURBLog+".dat"), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	index, err = appendDumbdbm(f, index, used)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return durable.WriteFile(filepath.Join(dir, oldSURBLog+".dir"), index, 0o600)
+}
+
+// appendDumbdbm writes values behind the data in f, and returns the index with their lines.
+func appendDumbdbm(f *os.File, index []byte, used map[crypt.Digest]time.Time) ([]byte, error) {
+	end, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, err
+	}
+	if len(index) > 0 && index[len(index)-1] != '\n' {
+		index = append(index, '\n')
+	}
+	for id, expires := range used {
+		at := (end + oldLogBlock - 1) / oldLogBlock * oldLogBlock
+		value := strconv.AppendInt(nil, expires.Unix(), 10)
+		if _, err := f.WriteAt(value, at); err != nil { // a gap is filled with zeros
+			return nil, err
+		}
+		end = at + int64(len(value))
+		index = fmt.Appendf(index, "'%x', (%d, %d)\n", id, at, len(value))
+	}
+	return index, f.Sync()
 }

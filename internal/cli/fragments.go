@@ -48,6 +48,13 @@ func (u *user) listFragments(s *streams) error {
 			return err
 		}
 	}
+	old, err := u.OldFragments()
+	if err != nil {
+		return err
+	}
+	if old > 0 {
+		s.warn("%s in the form of Mixminion 0.0.8, msg_* and fragments_db*, cannot be read; decode their mails again, or use 0.0.8", count(old, "fragment"))
+	}
 	return reportDamage(s, pool)
 }
 

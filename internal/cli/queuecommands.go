@@ -123,9 +123,6 @@ func (u *user) inspectQueue(s *streams) error {
 	for _, err := range q.Damaged {
 		s.warn("%v", err)
 	}
-	if q.Old > 0 {
-		s.warn("%s of an older version, in the files msg_* and meta_*; only Mixminion 0.0.8 can send what it queued", waiting(q.Old))
-	}
 	if len(q.Packets) == 0 {
 		_, err := fmt.Fprintln(s.out, "No packets wait.")
 		return err

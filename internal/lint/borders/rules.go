@@ -41,7 +41,7 @@ var only = map[string][]string{
 // pure rooms have no input, output or clock: what they return depends on
 // their arguments alone. They import no rooms but pure ones.
 var pure = []string{
-	"packet", "message", "directory", "path", "delivery/mail",
+	"packet", "message", "directory", "path", "delivery/mail", "client/pickle",
 	"internal/crypt", "internal/armor", "internal/zlib", "internal/uniform",
 }
 
