@@ -73,6 +73,16 @@ func (x *SMTP) Deliver(ctx context.Context, items iter.Seq[Item], done func(id u
 	return nil
 }
 
+// Probe connects to the mail server as for a mail, logs in if that is configured, and takes its leave.
+func (x *SMTP) Probe(ctx context.Context) error {
+	s, err := x.host.connect(ctx)
+	if err != nil {
+		return err
+	}
+	s.close(true)
+	return nil
+}
+
 // prepare appends the mail that item is to become to buf. A reason other than None says why it can never be delivered.
 func (x *SMTP) prepare(buf []byte, item Item) (to recipients, data []byte, why Reason) {
 	tag, addr, ok := splitInfo(item)

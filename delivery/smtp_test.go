@@ -320,3 +320,19 @@ func rehash(p packet.Payload, change func(*packet.Payload)) *packet.Payload {
 	setHash(&p)
 	return &p
 }
+
+// A probe goes as far as a mail would, without sending one.
+func TestProbe(t *testing.T) {
+	m := startServer(t, nil, nil)
+	cfg := config(m.addr)
+	if err := newSMTP(t, cfg).Probe(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := len(m.received()); n != 0 || m.connections() != 1 {
+		t.Errorf("%d mails over %d connections", n, m.connections())
+	}
+	cfg.TLS = delivery.TLSRequired
+	if err := newSMTP(t, cfg).Probe(t.Context()); err == nil || !strings.Contains(err.Error(), "STARTTLS") {
+		t.Errorf("without the TLS that is required: %v", err)
+	}
+}

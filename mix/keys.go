@@ -82,6 +82,19 @@ func loadIdentity(dir string, bits int) (key *rsa.PrivateKey, fresh bool, err er
 	return key, true, writeKey(path, key)
 }
 
+// CheckIdentity tells what is wrong with the identity key in a key directory. That there are no keys at all yet is not wrong.
+func CheckIdentity(dir string) error {
+	_, err := readKey(filepath.Join(dir, identityFile))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	sets, err := filepath.Glob(filepath.Join(dir, keySetPrefix+"*"))
+	if err == nil && len(sets) > 0 {
+		err = fmt.Errorf("%s: %w", dir, ErrNoIdentity)
+	}
+	return err
+}
+
 func writeKey(path string, key *rsa.PrivateKey) error {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {

@@ -35,6 +35,9 @@ type Handler interface {
 	Handle(kind Kind, p *packet.Packet, ack func(accepted bool))
 }
 
+// DefaultMaxConnections is how many connections a server has at one time unless it is told otherwise.
+const DefaultMaxConnections = 1000
+
 // ServerConfig configures a Server. Zero values of the limits mean the defaults given with them.
 type ServerConfig struct {
 	// Certificate gives the link certificate for a new connection; see LinkIdentity.
@@ -42,7 +45,7 @@ type ServerConfig struct {
 	Handler     Handler
 	Logger      *slog.Logger // nil: silent
 
-	MaxConnections int // connections in all: 1000
+	MaxConnections int // connections in all: DefaultMaxConnections
 	MaxPerSource   int // connections per source network, an IPv4 /24 or IPv6 /48: 64
 	// MaxBuffered is how many bytes of packets may be in reading or wait for their ack. The default is 32 KiB for each of
 	// MaxConnections, so that peers who stop in the middle of a packet cannot take all of it, and 32 MiB more.
@@ -73,7 +76,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if cfg.Certificate == nil || cfg.Handler == nil {
 		return nil, errors.New("MMTP server needs a certificate and a handler")
 	}
-	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 1000)
+	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, DefaultMaxConnections)
 	cfg.MaxPerSource = cmp.Or(cfg.MaxPerSource, 64)
 	cfg.MaxBuffered = cmp.Or(cfg.MaxBuffered, (cfg.MaxConnections+1024)*packet.Size)
 	cfg.HandshakeTimeout = cmp.Or(cfg.HandshakeTimeout, 30*time.Second)

@@ -11,3 +11,6 @@ func NoCoreDumps() error { return noCoreFile() }
 func LockMemory() error {
 	return fmt.Errorf("%w: this system cannot lock the memory of a Go program; encrypt or switch off swap", ErrNotLocked)
 }
+
+// MayLockMemory returns what LockMemory would return.
+func MayLockMemory() error { return LockMemory() }

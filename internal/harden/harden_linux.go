@@ -16,18 +16,23 @@ func NoCoreDumps() error {
 // LockMemory keeps all memory of this process, now and later, from being swapped to disk. If the system does not permit that the error
 // wraps ErrNotLocked and nothing has changed.
 func LockMemory() error {
-	free, err := mayLockAll()
-	if err != nil {
+	if err := MayLockMemory(); err != nil {
 		return err
-	}
-	if !free {
-		return fmt.Errorf("%w: raise the limit on locked memory to unlimited (LimitMEMLOCK=infinity in a systemd unit, "+
-			"ulimit -l unlimited in a shell), or encrypt or switch off swap", ErrNotLocked)
 	}
 	if err := unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT); err != nil {
 		return fmt.Errorf("%w: lock memory: %w", ErrNotLocked, err)
 	}
 	return nil
+}
+
+// MayLockMemory returns nil if LockMemory would be permitted, and else what it would return.
+func MayLockMemory() error {
+	free, err := mayLockAll()
+	if err == nil && !free {
+		err = fmt.Errorf("%w: raise the limit on locked memory to unlimited (LimitMEMLOCK=infinity in a systemd unit, "+
+			"ulimit -l unlimited in a shell), or encrypt or switch off swap", ErrNotLocked)
+	}
+	return err
 }
 
 // mayLockAll reports whether locked memory is not limited at all. A finite limit, however high, would let mmap fail one day and end

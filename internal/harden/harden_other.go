@@ -11,3 +11,6 @@ func NoCoreDumps() error { return nil }
 func LockMemory() error {
 	return fmt.Errorf("%w: this system cannot lock the memory of a program; encrypt or switch off swap", ErrNotLocked)
 }
+
+// MayLockMemory returns what LockMemory would return.
+func MayLockMemory() error { return LockMemory() }

@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"mixminion/internal/harden"
+	"mixminion/mix"
+	"mixminion/mix/checkup"
+
+	"github.com/spf13/cobra"
+)
+
+func newCheck(s *streams, configFile *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Look for what could keep the mix from running well",
+		Long: "Reads the configuration and looks at this machine: the name that others will use, ports, files\n" +
+			"and who may read them, room on the disk, limits, the clock, the mail server. Each finding\n" +
+			"says how to mend it. Nothing is changed, and a running mix is not disturbed. The status is 1\n" +
+			"if there is a problem.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return check(cmd.Context(), s, *configFile) },
+	}
+}
+
+func check(ctx context.Context, s *streams, file string) error {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return fmt.Errorf("find the home directory: %w", err)
+	}
+	cfg, file, err := readServerConfig(file, home)
+	if err != nil {
+		return err
+	}
+	s.say("Configuration: %s", file)
+	mixConfig, err := mix.FromConfig(cfg, home, software, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	host := checkup.Host{MemoryLock: harden.MayLockMemory}
+	for _, x := range mixConfig.Exits {
+		if p, ok := x.Exit.(interface{ Probe(context.Context) error }); ok {
+			host.MailServer = p.Probe
+		}
+	}
+	problems := 0
+	for _, f := range checkup.Run(ctx, cfg, home, host) {
+		if f.Level == checkup.Problem {
+			problems++
+		}
+		if s.quiet && f.Level < checkup.Warning {
+			continue
+		}
+		line := fmt.Sprintf("%-8s %s: %s", f.Level, f.About, f.Text)
+		if f.Mend != "" {
+			line += "\n         To mend it: " + f.Mend + "."
+		}
+		if _, err := fmt.Fprintln(s.out, line); err != nil {
+			return err
+		}
+	}
+	if problems > 0 {
+		return errors.New(count(problems, "problem") + " found")
+	}
+	return nil
+}

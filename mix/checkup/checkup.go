@@ -1,0 +1,114 @@
+// Package checkup looks at a mix's configuration and the machine it is to run on, and says what stands in the way of running well and
+// how to mend it. It changes nothing, and does not need the mix to be stopped.
+package checkup
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"mixminion/internal/config"
+)
+
+// Level says how bad a finding is.
+type Level int
+
+// The levels, from good to bad.
+const (
+	OK      Level = iota // as it should be
+	Note                 // worth knowing
+	Warning              // it works, but not as well or as safely as it could
+	Problem              // the mix cannot work so
+)
+
+func (l Level) String() string { return [...]string{"ok", "note", "warning", "problem"}[l] }
+
+// A Finding is what one check found.
+type Finding struct {
+	Level Level
+	About string // what was looked at, in a word or two
+	Text  string // what was found
+	Mend  string // what to do about it; "" if there is nothing to do
+}
+
+// A Host is where a checkup looks beside the files. The zero value of each field stands for the real thing.
+type Host struct {
+	LookupHost func(ctx context.Context, name string) ([]netip.Addr, error)
+	Listen     func(ctx context.Context, addr netip.AddrPort) error // whether somebody else has the port
+	// MailServer tries the exit's mail server, as far as a mix can go without sending a mail; nil if there is no exit that needs one.
+	MailServer func(ctx context.Context) error
+	// MemoryLock returns why the memory of the mix cannot be locked, nil if it can.
+	MemoryLock func() error
+	FreeBytes  func(dir string) (int64, error)
+	OpenFiles  func() (uint64, error) // how many files and connections a process may have open
+	ClockError func() error           // what the system says is wrong with its clock
+	Now        func() time.Time
+}
+
+// checker collects findings.
+type checker struct {
+	ctx   context.Context
+	cfg   *config.Server
+	paths config.ServerPaths
+	host  Host
+	out   []Finding
+}
+
+func (c *checker) add(l Level, about, mend, format string, args ...any) {
+	c.out = append(c.out, Finding{Level: l, About: about, Text: fmt.Sprintf(format, args...), Mend: mend})
+}
+
+// Run checks a configuration that has passed its own validation. home is what "~/" stands for.
+func Run(ctx context.Context, cfg *config.Server, home string, host Host) []Finding {
+	c := &checker{ctx: ctx, cfg: cfg, paths: cfg.Paths(home), host: host.orReal()}
+	c.configuration()
+	c.files()
+	c.disk()
+	if cfg.IncomingMMTP.Enabled {
+		c.name()
+		c.ports()
+	}
+	c.clock()
+	c.limits()
+	c.mailServer()
+	return c.out
+}
+
+func (h Host) orReal() Host {
+	if h.LookupHost == nil {
+		h.LookupHost = func(ctx context.Context, name string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+		}
+	}
+	if h.Listen == nil {
+		h.Listen = tryListen
+	}
+	if h.FreeBytes == nil {
+		h.FreeBytes = freeBytes
+	}
+	if h.OpenFiles == nil {
+		h.OpenFiles = openFiles
+	}
+	if h.ClockError == nil {
+		h.ClockError = clockError
+	}
+	if h.MemoryLock == nil {
+		h.MemoryLock = func() error { return nil }
+	}
+	if h.Now == nil {
+		h.Now = time.Now
+	}
+	return h
+}
+
+func (c *checker) configuration() {
+	warnings := c.cfg.Warnings()
+	for _, w := range warnings {
+		c.add(Warning, "configuration", "", "%s", w)
+	}
+	if len(warnings) == 0 {
+		c.add(OK, "configuration", "", "nothing in it is unwise")
+	}
+}

@@ -1,0 +1,89 @@
+package checkup
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// patience is how long a name or a mail server may take.
+const patience = 20 * time.Second
+
+func tryListen(ctx context.Context, addr netip.AddrPort) error {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr.String())
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
+// name looks at the name under which others are to reach the mix.
+func (c *checker) name() {
+	const about = "published name"
+	host := string(c.cfg.IncomingMMTP.Hostname)
+	addrs := []netip.Addr{}
+	if a, err := netip.ParseAddr(host); err == nil {
+		addrs = append(addrs, a)
+	} else {
+		ctx, cancel := context.WithTimeout(c.ctx, patience)
+		defer cancel()
+		if addrs, err = c.host.LookupHost(ctx, host); err != nil || len(addrs) == 0 {
+			c.add(Problem, about, "give the name an A record at your name server, or write a name that has one as Hostname in [Incoming/MMTP]",
+				"%s has no address, so no other mix can find this one", host)
+			return
+		}
+	}
+	public := false
+	var list []string
+	for _, a := range addrs {
+		a = a.Unmap()
+		list = append(list, a.String())
+		public = public || !a.IsPrivate() && !a.IsLoopback() && !a.IsLinkLocalUnicast() && !a.IsUnspecified()
+	}
+	if !public {
+		c.add(Warning, about, "use a name with a public address, unless this is a test network",
+			"%s is %s, which the rest of the world cannot reach", host, strings.Join(list, ", "))
+		return
+	}
+	c.add(OK, about, "", "%s is %s", host, strings.Join(list, ", "))
+}
+
+// ports looks whether the mix can listen.
+func (c *checker) ports() {
+	const about = "port"
+	for _, addr := range c.cfg.IncomingMMTP.Listen() {
+		switch err := c.host.Listen(c.ctx, addr); {
+		case err == nil:
+			c.add(OK, about, "", "%v is free to listen on", addr)
+		case errors.Is(err, syscall.EADDRINUSE):
+			c.add(Note, about, "if this mix is not running now, find out what is (ss -tlnp), or choose another ListenPort",
+				"something listens on %v already", addr)
+		case errors.Is(err, syscall.EACCES):
+			c.add(Problem, about, "choose a port from 1024 on, or give the service the capability CAP_NET_BIND_SERVICE",
+				"this user may not listen on %v", addr)
+		case errors.Is(err, syscall.EADDRNOTAVAIL):
+			c.add(Problem, about, "write an address of this machine as ListenIP, or 0.0.0.0 for all of them",
+				"%v is no address of this machine", addr.Addr())
+		default:
+			c.add(Problem, about, "see ListenIP and ListenPort in [Incoming/MMTP]", "cannot listen on %v: %v", addr, err)
+		}
+	}
+}
+
+func (c *checker) mailServer() {
+	if c.host.MailServer == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, patience)
+	defer cancel()
+	if err := c.host.MailServer(ctx); err != nil {
+		c.add(Problem, "mail server", "start it, or correct SMTPServer, SMTPTLS, SMTPUser and SMTPPasswordFile in [Delivery/SMTP]; "+
+			"until it answers, mail waits here", "%v", err)
+		return
+	}
+	c.add(OK, "mail server", "", "%s answers", c.cfg.DeliverySMTP.SMTPServer.String())
+}
