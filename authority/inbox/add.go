@@ -123,10 +123,8 @@ func (b *Inbox) store(d *directory.Descriptor, source string, now time.Time) err
 	if pending && fresh {
 		b.log.Info("a new server waits for approval", "nickname", d.Nickname, "fingerprint", d.Fingerprint())
 	}
-	for _, victim := range append(squatters, victims...) {
-		if err := b.remove(slices.Clone(b.servers[victim])); err != nil {
-			return err
-		}
+	if err := b.removeServers(append(squatters, victims...)...); err != nil {
+		return err
 	}
 	if len(victims) > 0 && b.crowded.allow(now) {
 		b.log.Warn("more new servers ask for approval than there is room for; some are dropped", "waiting", b.count(Pending))

@@ -129,7 +129,7 @@ func parseRecord(entries []directory.Entry) (r Record, err error) {
 			return r, fmt.Errorf("%s stands twice", e.Key)
 		}
 		seen[e.Key] = true
-		ok := true
+		var ok bool
 		switch e.Key {
 		case "Fingerprint":
 			r.ID, ok = parseFingerprint(e.Value)

@@ -114,10 +114,11 @@ func lifetime(after, until int) func(*directory.Fields) {
 // A world is an inbox on a simulated disk, with a clock.
 type world struct {
 	*inbox.Inbox
-	t     testing.TB
-	cfg   inbox.Config
-	disk  *crashfs.FS
-	clock *clock.Manual
+	t       testing.TB
+	cfg     inbox.Config
+	disk    *crashfs.FS
+	flooded uint64
+	clock   *clock.Manual
 }
 
 func newWorld(t testing.TB, change ...func(*inbox.Config)) *world {

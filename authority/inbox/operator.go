@@ -144,22 +144,39 @@ func (b *Inbox) Decide(ctx context.Context, name string, decision Decision, reas
 		if err != nil {
 			return err
 		}
+		if decision == Pending {
+			// In this order nobody finds a server half forgotten that waits again.
+			if err := b.removeServers(id); err != nil {
+				return err
+			}
+		}
 		if err := b.decide(s.Record); err != nil {
 			return err
 		}
-		// If the machine stops here, sweep removes what is left.
-		if decision == Banned || decision == Pending {
-			s.Descriptors = nil
+		if decision == Banned {
+			// If the machine stops here, sweep removes what is left.
 			squatters = append(squatters, id)
 		}
-		for _, other := range squatters {
-			if err := b.remove(slices.Clone(b.servers[other])); err != nil {
-				return err
-			}
+		if err := b.removeServers(squatters...); err != nil {
+			return err
+		}
+		nickname := s.Nickname
+		if s = b.server(id); s.Nickname == "" {
+			s.Nickname = nickname
 		}
 		return nil
 	})
 	return s, err
+}
+
+// removeServers deletes all descriptors of some servers.
+func (b *Inbox) removeServers(ids ...crypt.KeyID) error {
+	for _, id := range ids {
+		if err := b.remove(slices.Clone(b.servers[id])); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // rivals finds the pending servers that must give up the nickname of one that becomes approved. An approved server gives up nothing.
