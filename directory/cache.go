@@ -10,10 +10,11 @@ import (
 type Cache struct {
 	mu       sync.Mutex
 	old, new map[[sha256.Size]byte]*Descriptor
+	bytes    int // in the texts of new
 }
 
-// cacheGeneration is how many descriptors a Cache takes before it forgets those that were not used for as long.
-const cacheGeneration = 2 * MaxServers
+// A Cache that has taken so many bytes of descriptors forgets those that were not used for as long.
+const cacheGeneration = MaxDirectoryLen
 
 // ParseDescriptor is like the function ParseDescriptor, but takes the result from the cache if it has parsed exactly this text before.
 func (c *Cache) ParseDescriptor(text []byte) (*Descriptor, error) {
@@ -52,8 +53,9 @@ func (c *Cache) put(key [sha256.Size]byte, d *Descriptor) {
 
 // store puts a descriptor into the younger generation.
 func (c *Cache) store(key [sha256.Size]byte, d *Descriptor) {
-	if c.new == nil || len(c.new) >= cacheGeneration {
-		c.old, c.new = c.new, make(map[[sha256.Size]byte]*Descriptor)
+	if c.new == nil || c.bytes >= cacheGeneration {
+		c.old, c.new, c.bytes = c.new, make(map[[sha256.Size]byte]*Descriptor), 0
 	}
 	c.new[key] = d
+	c.bytes += len(d.text)
 }

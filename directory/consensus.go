@@ -94,7 +94,8 @@ type Directory struct {
 	body   []byte
 	digest crypt.Digest
 	hash   [sha256.Size]byte
-	names  map[string]bool
+
+	recommended map[string]*rsa.PublicKey // by nickname in lower case
 }
 
 // Body is what the signatures cover: the text from [Directory-Info] to the end, with NL line ends and no blanks around lines. The caller
@@ -107,11 +108,16 @@ func (d *Directory) BodyHash() [sha256.Size]byte { return d.hash }
 // Digest is the SHA-1 of the body, which the [Signed-Directory] sections sign.
 func (d *Directory) Digest() crypt.Digest { return d.digest }
 
-// Text is the whole directory as it is published, with all signers, also those that do not count.
+// Text is the whole directory as it is published, with all of Signers, also those that do not count.
 func (d *Directory) Text() []byte { return formatSigned(d.Signers, d.body) }
 
 // SignedBy reports whether the directory has a valid signature by the key with the given fingerprint.
 func (d *Directory) SignedBy(fingerprint string) bool { return d.signer(fingerprint) != nil }
+
+// isVoter reports whether the directory names an authority as a member of the voting group.
+func (d *Directory) isVoter(fingerprint string) bool {
+	return slices.ContainsFunc(d.Voters, func(v Voter) bool { return v.Fingerprint == fingerprint })
+}
 
 // signer returns the valid signature by a key, or nil.
 func (d *Directory) signer(fingerprint string) *Signer {
@@ -125,8 +131,8 @@ func (d *Directory) signer(fingerprint string) *Signer {
 
 // Recommends reports whether the directory calls the server of a descriptor reliable and trustworthy.
 func (d *Directory) Recommends(desc *Descriptor) bool {
-	return d.names[strings.ToLower(desc.Nickname)] &&
-		slices.ContainsFunc(d.Servers, func(s *Descriptor) bool { return s.SameServer(desc) && s.HasNickname(desc.Nickname) })
+	key := d.recommended[strings.ToLower(desc.Nickname)]
+	return key != nil && key.Equal(desc.Identity)
 }
 
 // ValidFingerprint reports whether s has the form of a fingerprint: 40 upper-case hexadecimal digits.

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -32,17 +33,17 @@ func (c *Cache) ParseDirectory(text []byte) (*Directory, error) {
 	if len(text) > MaxDirectoryLen {
 		return nil, syntaxError(0, "%d bytes are more than the %d allowed", len(text), MaxDirectoryLen)
 	}
-	normal := normalize(text)
-	if bytes.Contains(normal, []byte("\n ")) || bytes.Contains(normal, []byte("\n\t")) {
-		return nil, syntaxError(0, "continuation lines are not allowed")
+	cleaned, err := cleanStrictly(text)
+	if err != nil {
+		return nil, err
 	}
-	head, servers := splitDirectory(clean(normal))
+	head, servers := splitDirectory(cleaned)
+	if len(servers) > MaxServers {
+		return nil, syntaxError(servers[MaxServers].line, "more than %d descriptors", MaxServers)
+	}
 	p := directoryParser{d: new(Directory)}
 	if err := p.head(head.text); err != nil {
 		return nil, err
-	}
-	if len(servers) > MaxServers {
-		return nil, syntaxError(servers[MaxServers].line, "more than %d descriptors", MaxServers)
 	}
 	for _, part := range servers {
 		if err := p.server(c, part); err != nil {
@@ -53,30 +54,56 @@ func (c *Cache) ParseDirectory(text []byte) (*Directory, error) {
 	if err := checkServers(d.Servers); err != nil {
 		return nil, err
 	}
-	start := bytes.Index(head.whole, []byte("["+sectionInfo+"]\n"))
-	d.setBody(head.whole[start:])
+	d.setBody(cleaned[lineStart(head.text, p.infoLine):])
 	d.Signers = countSigners(d.digest, p.signers)
 	return d, nil
 }
 
 func (d *Directory) setBody(body []byte) {
 	d.body, d.digest, d.hash = body, crypt.Hash(body), sha256.Sum256(body)
-	d.names = make(map[string]bool)
+	recommended := make(map[string]bool)
 	for _, name := range d.Recommended {
-		d.names[name] = true
+		recommended[name] = true
 	}
+	d.recommended = make(map[string]*rsa.PublicKey)
+	for _, s := range d.Servers {
+		if name := strings.ToLower(s.Nickname); recommended[name] {
+			d.recommended[name] = s.Identity
+		}
+	}
+}
+
+// cleanStrictly is like clean for texts in which every line must keep to the grammar.
+func cleanStrictly(text []byte) ([]byte, error) {
+	text = normalize(text)
+	n := 0
+	for line := range bytes.Lines(text) {
+		n++
+		if err := checkLine(bytes.TrimSuffix(line, newline), n); err != nil {
+			return nil, err
+		}
+	}
+	return clean(text), nil
+}
+
+// lineStart gives the offset of a line in a text.
+func lineStart(text []byte, line int) int {
+	offset := 0
+	for range line - 1 {
+		offset += bytes.IndexByte(text[offset:], '\n') + 1
+	}
+	return offset
 }
 
 // A part is a piece of a cleaned directory.
 type part struct {
-	text  []byte
-	line  int // of its first line, counted from 1
-	whole []byte
+	text []byte
+	line int // of its first line, counted from 1
 }
 
 // splitDirectory cuts a cleaned directory into what comes before the descriptors, and these.
 func splitDirectory(cleaned []byte) (head part, servers []part) {
-	head = part{line: 1, whole: cleaned}
+	head = part{line: 1}
 	current, start, offset, n := &head, 0, 0, 0
 	for line := range bytes.Lines(cleaned) {
 		n++
@@ -92,14 +119,18 @@ func splitDirectory(cleaned []byte) (head part, servers []part) {
 }
 
 type directoryParser struct {
-	d       *Directory
-	signers []Signer
+	d        *Directory
+	signers  []Signer
+	infoLine int
 }
 
 func (p *directoryParser) note(notes ...Note) { p.d.Notes = append(p.d.Notes, notes...) }
 
 // head reads all sections before the first descriptor.
 func (p *directoryParser) head(text []byte) error {
+	if len(text) == 0 {
+		return syntaxError(0, "not a directory, but server descriptors or nothing")
+	}
 	sections, err := Parse(text, headLimits)
 	if err != nil {
 		return err
@@ -119,6 +150,7 @@ func (p *directoryParser) head(text []byte) error {
 	if v, ok := sections[0].get("Version"); ok && v.Value != DirectoryVersion {
 		return fmt.Errorf("%w: %s", ErrDirectoryVersion, quote(v.Value))
 	}
+	p.infoLine = sections[0].Line
 	if err := p.info(&sections[0]); err != nil {
 		return err
 	}
@@ -181,8 +213,8 @@ func (p *directoryParser) info(s *Section) error {
 	if err != nil {
 		return err
 	}
-	if !info.ValidUntil.After(info.ValidAfter) {
-		return syntaxError(s.Line, "Valid-Until: not after Valid-After")
+	if !info.ValidUntil.Equal(info.ValidAfter.AddDate(0, 0, 1)) {
+		return syntaxError(s.Line, "Valid-Until: not one day after Valid-After")
 	}
 	slices.SortFunc(info.Voters, CompareVoters)
 	if len(slices.Compact(slices.Clone(info.Voters))) != len(info.Voters) {

@@ -3,6 +3,7 @@ package directory
 import (
 	"bytes"
 	"crypto/rsa"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -48,7 +49,10 @@ func (info *Info) sections() ([]Section, error) {
 		return nil, fmt.Errorf("status %s", quote(string(info.Status)))
 	}
 	if !isMidnight(info.ValidAfter) || !info.ValidUntil.Equal(info.ValidAfter.AddDate(0, 0, 1)) {
-		return nil, fmt.Errorf("it is not valid for one day from midnight UTC")
+		return nil, errors.New("it is not valid for one day from midnight UTC")
+	}
+	if y := info.ValidAfter.Year(); y < 1 || y > 9998 {
+		return nil, errors.New("the year does not have four digits")
 	}
 	names, err := parseNicknames(strings.Join(info.Recommended, ","))
 	if err != nil {
@@ -117,27 +121,23 @@ func SignDirectory(body []byte, keys ...*rsa.PrivateKey) (text []byte, err error
 	return formatSigned(signers, clean(body)), nil
 }
 
-// WithSigners returns the directory with all valid signatures of its body among its own and the given ones, one for each key and
-// sorted by fingerprint: whoever has the same signatures gets the same bytes, in whatever order they came.
+// WithSigners returns the directory with those of its own and the given signatures that are valid and by members of the voting group,
+// one for each key and sorted by fingerprint: whoever has the same signatures gets the same bytes, in whatever order they came.
 func (d *Directory) WithSigners(more ...Signer) (text []byte) {
 	best := make(map[string]Signer)
 	for _, s := range slices.Concat(d.Signers, more) {
-		if s.Identity == nil || !validIdentity(s.Identity) || s.Digest != d.digest || crypt.Verify(s.Identity, d.digest, s.Signature) != nil {
+		if s.Identity == nil || !validIdentity(s.Identity) || s.Digest != d.digest {
 			continue
 		}
 		fp := s.Fingerprint()
+		if !d.isVoter(fp) || crypt.Verify(s.Identity, d.digest, s.Signature) != nil {
+			continue
+		}
 		if old, ok := best[fp]; !ok || bytes.Compare(s.Signature, old.Signature) < 0 {
 			best[fp] = s
 		}
 	}
-	var signers []Signer
-	for _, s := range sortedByKey(best) {
-		signers = append(signers, s)
-		if len(signers) == MaxSigners {
-			break
-		}
-	}
-	return formatSigned(signers, d.body)
+	return formatSigned(sortedByKey(best), d.body)
 }
 
 // formatSigned writes the sections of the signers and the body behind them.

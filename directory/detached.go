@@ -94,6 +94,9 @@ func ParseDetached(text []byte) ([]Detached, error) {
 // FormatDetached writes a file of detached signatures, sorted by fingerprint and without repetitions: whoever has the same signatures gets
 // the same bytes. It refuses more than MaxSigners.
 func FormatDetached(sigs []Detached) ([]byte, error) {
+	if slices.ContainsFunc(sigs, func(s Detached) bool { return s.Identity == nil }) {
+		return nil, fmt.Errorf("%w: %w", ErrDirectory, errors.New("detached signature without a key"))
+	}
 	sorted := slices.SortedFunc(slices.Values(sigs), compareDetached)
 	sorted = slices.CompactFunc(sorted, func(a, b Detached) bool { return compareDetached(a, b) == 0 })
 	if len(sorted) == 0 || len(sorted) > MaxSigners {
@@ -101,9 +104,6 @@ func FormatDetached(sigs []Detached) ([]byte, error) {
 	}
 	var sections []Section
 	for _, d := range sorted {
-		if d.Identity == nil {
-			return nil, fmt.Errorf("%w: %w", ErrDirectory, errors.New("detached signature without a key"))
-		}
 		s := Section{Name: sectionDetached}
 		s.add("Version", sectionVersion)
 		s.add("Directory-Identity", encodeBase64(crypt.EncodePublicKey(d.Identity)))
@@ -125,15 +125,19 @@ func compareDetached(a, b Detached) int {
 	return bytes.Compare(a.Signature, b.Signature)
 }
 
-// MergeDetached returns those signatures that are valid for the body with the given hash, one for each key, in canonical order.
-func MergeDetached(bodyHash [sha256.Size]byte, lists ...[]Detached) []Detached {
+// MergeDetached returns those signatures that are valid for the directory and by members of its voting group, one for each key, in
+// canonical order. There are never too many for FormatDetached.
+func (d *Directory) MergeDetached(lists ...[]Detached) []Detached {
 	best := make(map[string]Detached)
 	for _, list := range lists {
 		for _, s := range list {
-			if s.Verify(bodyHash) != nil {
+			if s.Identity == nil {
 				continue
 			}
 			fp := s.Fingerprint()
+			if !d.isVoter(fp) || s.Verify(d.hash) != nil {
+				continue
+			}
 			if old, ok := best[fp]; !ok || compareDetached(s, old) < 0 {
 				best[fp] = s
 			}

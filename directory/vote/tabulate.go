@@ -11,34 +11,16 @@ import (
 	"time"
 
 	"mixminion/directory"
-	"mixminion/internal/crypt"
 )
 
 // ErrNoMajority says that not more than half of the group has cast a valid vote, so that there is nothing to agree on.
 var ErrNoMajority = errors.New("votes of half of the group or fewer")
-
-// window is how far ahead of the day a descriptor in a consensus may become valid (dir-spec 7.3).
-const window = 30
 
 // A Rejection is a vote that did not count.
 type Rejection struct {
 	Fingerprint string // of its only signer, even if the signature is wrong; "" if there is none or several
 	BodyHash    [sha256.Size]byte
 	Err         error
-}
-
-// An Equivocation is two different valid votes of one authority for one day. The texts prove it to everybody.
-type Equivocation struct {
-	Fingerprint string
-	Texts       [2][]byte
-}
-
-// An Exclusion is a server or a descriptor that a vote lists and the consensus does not.
-type Exclusion struct {
-	Nickname    string
-	Fingerprint string
-	Digest      crypt.Digest // of the descriptor; zero if all of the server are meant
-	Reason      string
 }
 
 // A Result is the outcome of a vote.
@@ -62,10 +44,11 @@ func Tabulate(day time.Time, group []directory.Voter, votes []*directory.Directo
 	counted := r.sift(day, group, votes)
 	members := memberFingerprints(group)
 	t := tally{day: day, members: len(members), votes: counted}
+	for _, d := range counted {
+		r.Counted = append(r.Counted, d.Signers[0].Fingerprint())
+	}
 	for _, fp := range members {
-		if slices.ContainsFunc(counted, func(d *directory.Directory) bool { return d.Signers[0].Fingerprint() == fp }) {
-			r.Counted = append(r.Counted, fp)
-		} else if !slices.ContainsFunc(r.Equivocators, func(e Equivocation) bool { return e.Fingerprint == fp }) {
+		if !slices.Contains(r.Counted, fp) && !slices.ContainsFunc(r.Equivocators, func(e Equivocation) bool { return e.Fingerprint == fp }) {
 			r.Missing = append(r.Missing, fp)
 		}
 	}
@@ -106,6 +89,9 @@ func (r *Result) sift(day time.Time, group []directory.Voter, votes []*directory
 	valid := make(map[string][]*directory.Directory)
 	var members []string
 	for _, d := range votes {
+		if d == nil {
+			continue
+		}
 		if err := Check(d, day, group); err != nil {
 			rejection := Rejection{BodyHash: d.BodyHash(), Err: err}
 			if len(d.Signers) == 1 {
@@ -184,79 +170,4 @@ func (t *tally) previous() *[sha256.Size]byte {
 		}
 	}
 	return nil
-}
-
-// servers applies step 2 of dir-spec 7.3.
-func (t *tally) servers() (included []*directory.Descriptor, excluded []Exclusion) {
-	type server struct {
-		votes       int
-		names       []string
-		descriptors map[crypt.Digest]*directory.Descriptor
-	}
-	servers := make(map[crypt.KeyID]*server)
-	for _, d := range t.votes {
-		voted := make(map[crypt.KeyID]bool)
-		for _, desc := range d.Servers {
-			id := desc.KeyID()
-			s := servers[id]
-			if s == nil {
-				s = &server{descriptors: make(map[crypt.Digest]*directory.Descriptor)}
-				servers[id] = s
-			}
-			if !voted[id] {
-				voted[id] = true
-				s.votes++
-			}
-			if name := strings.ToLower(desc.Nickname); !slices.Contains(s.names, name) {
-				s.names = append(s.names, name)
-			}
-			// A server can sign one text twice, with two signatures. All authorities must take the same.
-			if old := s.descriptors[desc.Digest()]; old == nil || bytes.Compare(desc.Text(), old.Text()) < 0 {
-				s.descriptors[desc.Digest()] = desc
-			}
-		}
-	}
-	for id, s := range servers {
-		slices.Sort(s.names)
-		reason := ""
-		switch {
-		case len(s.names) > 1:
-			reason = "votes give it several nicknames"
-		case !t.majority(s.votes):
-			reason = fmt.Sprintf("%d of %d authorities list it", s.votes, t.members)
-		}
-		if reason != "" {
-			excluded = append(excluded, Exclusion{Nickname: strings.Join(s.names, ", "), Fingerprint: id.Fingerprint(), Reason: reason})
-			continue
-		}
-		var all []*directory.Descriptor
-		for _, desc := range s.descriptors {
-			all = append(all, desc)
-		}
-		for _, desc := range all {
-			if reason := t.exclude(desc, all); reason != "" {
-				excluded = append(excluded, Exclusion{desc.Nickname, id.Fingerprint(), desc.Digest(), reason})
-				continue
-			}
-			included = append(included, desc)
-		}
-	}
-	slices.SortFunc(included, directory.CompareServers)
-	slices.SortFunc(excluded, func(a, b Exclusion) int {
-		return cmp.Or(strings.Compare(a.Nickname, b.Nickname), strings.Compare(a.Fingerprint, b.Fingerprint), bytes.Compare(a.Digest[:], b.Digest[:]))
-	})
-	return included, excluded
-}
-
-// exclude says why a descriptor does not belong into the consensus: "" if it does.
-func (t *tally) exclude(desc *directory.Descriptor, all []*directory.Descriptor) string {
-	switch {
-	case desc.Expired(t.day):
-		return "expired"
-	case desc.ValidAfter.After(t.day.AddDate(0, 0, window)):
-		return "valid only after more than 30 days"
-	case directory.Superseded(desc, all, t.day):
-		return "superseded"
-	}
-	return ""
 }
