@@ -1,11 +1,13 @@
-// Package directory reads and writes what the network says about itself: the information exchange format, and server descriptors
-// with their digests and signatures. The source is dir-spec 2 and dir-spec 3; version numbers are those that the network uses
-// ("0.2" for descriptors, "0.1" for their sections), not the "1.0" that the specification foresees.
+// Package directory reads and writes what the network says about itself: the information exchange format, server descriptors, votes and
+// directories, with their digests and signatures. The source is dir-spec 2 to dir-spec 4; version numbers are those that the network
+// uses ("0.2" for descriptors, "0.3" for directories, "0.1" for sections), not the "1.0" that the specification foresees. What goes
+// beyond the specification, such as detached signatures, is written down in docs/spec/directory.md.
 //
 // The package is pure: it does no I/O, reads no clock and logs nothing. What it skipped while it read a text comes back as Notes.
 //
 // A Descriptor that ParseDescriptor returned is signed by the key it names as its identity, and nothing more: whether that
-// server is listed, recommended or the one a user means by its nickname is for the caller to decide.
+// server is listed, recommended or the one a user means by its nickname is for the caller to decide. A Directory that ParseDirectory
+// returned may be signed by nobody: only CheckQuorum makes it worth anything.
 package directory
 
 import "mixminion/packet"
