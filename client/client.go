@@ -8,6 +8,7 @@
 //	keys/keyring.txt   the secrets of the user's identities, encrypted (E2E-spec A.2)
 //	surbs/used         which reply blocks were used, in a form of our own; surbs/log.* of 0.0.8 is kept up beside it
 //	queue/             packets that wait to be sent, one per file, in a form of our own; those of 0.0.8 are taken over
+//	keys/user-*.key    the user's own keys, encrypted with age, and their public halves in user-*.pub
 //	lock               held by the one process that changes the directory
 //
 // Nothing in this package logs. What a user should know comes back as values.

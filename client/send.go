@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"runtime"
@@ -25,6 +26,9 @@ type Message struct {
 	Headers message.Headers
 	Body    []byte
 	Path    path.Spec // the zero value chooses at random
+	// EncryptTo is a key that the message is encrypted to, headers and all (E2E-spec 2.2.3); nil for a message that its exit reads, as
+	// mail must be. Each packet of a long message arrives by itself then.
+	EncryptTo *rsa.PublicKey
 	// DeliverFragments has the exit deliver the fragments of a long message one by one, for a recipient who can put them together.
 	DeliverFragments bool
 }
@@ -105,7 +109,14 @@ func (c *Client) plan(m *Message, out *Prepared) ([]func() (PreparedPacket, erro
 	for i := range jobs {
 		jobs[i] = func() (PreparedPacket, error) {
 			x := e.exit
-			if x.Type.HasTag() {
+			switch {
+			case m.EncryptTo != nil && x.Type != packet.TypeDrop:
+				tag, err := message.EncryptForward(rand.Reader, &e.payloads[i], m.EncryptTo)
+				if err != nil {
+					return PreparedPacket{}, err
+				}
+				x.Tag = &tag
+			case x.Type.HasTag():
 				tag, err := message.PlainTag(rand.Reader)
 				if err != nil {
 					return PreparedPacket{}, err
@@ -148,8 +159,11 @@ func (m *Message) encode() (*encoded, error) {
 	}
 	whole := append(prefix, m.Body...)
 	e.req.Size, e.req.UsesFrom = len(m.Body), strings.TrimSpace(m.Headers.From) != ""
-	if m.DeliverFragments && m.Headers != (message.Headers{}) {
+	if m.DeliverFragments && m.EncryptTo == nil && m.Headers != (message.Headers{}) {
 		return nil, errors.New("headers cannot be used when fragments are delivered one by one: no exit sees the whole message")
+	}
+	if m.EncryptTo != nil {
+		return e, m.encodeEncrypted(e, whole)
 	}
 	enc, err := message.EncodeForServer(rand.Reader, whole, m.To.Type, m.To.Info)
 	switch {
@@ -173,6 +187,24 @@ func (m *Message) encode() (*encoded, error) {
 	}
 	e.payloads, e.over = enc.Payloads, enc.Overcompressed()
 	return e, nil
+}
+
+// encodeEncrypted fills e for a message that is encrypted; the packets are when they are wrapped. Its exit sees a payload that says
+// nothing of size, sender or the other packets.
+func (m *Message) encodeEncrypted(e *encoded, whole []byte) error {
+	if !m.To.Type.HasTag() {
+		return fmt.Errorf("encrypt message: packets of type %v have no place for a decoding handle", m.To.Type)
+	}
+	if bits := m.EncryptTo.N.BitLen(); bits != userKeyBits {
+		return fmt.Errorf("encrypt message: %w: it has %d bits", ErrPublicKey, bits)
+	}
+	enc, err := message.Encode(rand.Reader, whole, message.ForwardOverhead)
+	if err != nil {
+		return err
+	}
+	e.payloads, e.over = enc.Payloads, enc.Overcompressed()
+	e.req.Size, e.req.UsesFrom = packet.PayloadLen, false
+	return nil
 }
 
 // wrap builds n packets on all processors and returns them in random order.

@@ -145,7 +145,7 @@ func newMixminion(s *streams) *cobra.Command {
 	root.AddCommand(newListServers(s, &configFile), newUpdateServers(), newPing(s, &configFile), newCountPackets(s))
 	root.AddCommand(newShell(s), newCompletion(s, "mixminion"))
 	root.AddCommand(newDecode(s, &configFile), newListFragments(s, &configFile), newReassemble(s, &configFile), newPurgeFragments(s, &configFile))
-	root.AddCommand(newGenerateSURB(s, &configFile), newInspectSURB(s, &configFile))
+	root.AddCommand(newGenerateSURB(s, &configFile), newGenerateKey(s, &configFile), newInspectSURB(s, &configFile))
 	addDownload(root) // after all commands
 	return root
 }

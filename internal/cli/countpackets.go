@@ -19,6 +19,7 @@ type countOptions struct {
 	reply            bool
 	headers          message.Headers
 	deliverFragments bool
+	encryptTo        string
 }
 
 func newCountPackets(s *streams) *cobra.Command {
@@ -49,6 +50,7 @@ func newCountPackets(s *streams) *cobra.Command {
 	f.StringVar(&o.headers.From, "from", "", "a `NAME` that is shown as the sender, marked as anonymous")
 	f.StringVar(&o.headers.InReplyTo, "in-reply-to", "", "the `ID` of the mail that this one answers")
 	f.StringVar(&o.headers.References, "references", "", "the `ID`s of earlier mails")
+	f.StringVar(&o.encryptTo, "encrypt-to", "", "count for a message that is encrypted to the public key in `FILE`")
 	f.BoolVar(&o.deliverFragments, "deliver-fragments", false, "count for fragments that are delivered one by one")
 	return cmd
 }
@@ -57,6 +59,8 @@ func (o *countOptions) count(ctx context.Context, s *streams) (int, error) {
 	switch {
 	case len(o.to) == 0 && !o.reply:
 		return 0, errors.New("no recipient given: use -t ADDRESS, or -R for a reply")
+	case o.encryptTo != "" && o.reply:
+		return 0, errors.New("what goes through a reply block is always encrypted to its maker: leave out --encrypt-to")
 	case len(o.to) > 0 && o.reply:
 		return 0, errors.New("a reply has no address: use either -t or -R")
 	}
@@ -70,8 +74,11 @@ func (o *countOptions) count(ctx context.Context, s *streams) (int, error) {
 	}
 	m := client.Message{Headers: o.headers, DeliverFragments: o.deliverFragments}
 	var to []client.Address
+	var err error
+	if m.EncryptTo, err = readPublicKey(s, o.encryptTo); err != nil {
+		return 0, err
+	}
 	if !o.reply {
-		var err error
 		if to, err = parseRecipients(o.to); err != nil {
 			return 0, err
 		}

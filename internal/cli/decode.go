@@ -29,7 +29,7 @@ func newDecode(s *streams, configFile *string) *cobra.Command {
 		Use:   "decode",
 		Short: "Read the anonymous messages that you got",
 		Long: "Finds the anonymous messages in a text, a mail, an mbox file or a Maildir, opens them with\n" +
-			"your keyring if they are answers to you, and writes them one after the other. The mails may\n" +
+			"your keys if they are answers or encrypted to you, and writes them one after the other. The mails may\n" +
 			"have attachments and any transfer encoding. A message that cannot be decoded does not stop\n" +
 			"the others; the exit status is then 1.\n\n" +
 			"Long messages may arrive in fragments. They are kept until there are enough of them; the\n" +
@@ -71,11 +71,9 @@ func (u *user) decode(ctx context.Context, s *streams, o decodeOptions) (err err
 		Force:  o.force,
 		OnWait: func() { s.say("Waiting for another mixminion to finish.") },
 		Keys: func() (message.Keys, error) {
-			ring, _, err := u.keyring(ctx, s, o.passphrase)
-			if t.keys = err; err != nil {
-				return message.Keys{}, err
-			}
-			return u.Keys(ring), nil
+			keys, err := u.keys(ctx, s, o.passphrase)
+			t.keys = err
+			return keys, err
 		},
 	}
 	messages := u.DecodePath(ctx, o.input, opts)
@@ -177,7 +175,7 @@ func (t *tally) result(input string) error {
 func advise(err error) error {
 	switch {
 	case errors.Is(err, message.ErrNotForUs):
-		return errors.New("no key in your keyring opens it. It is for somebody else, or damaged, or its reply block has expired")
+		return errors.New("none of your keys opens it. It is for somebody else, or damaged, or its reply block has expired")
 	case errors.Is(err, message.ErrOvercompressed):
 		return fmt.Errorf("%w. If you trust its sender, use --force", err)
 	case errors.Is(err, message.ErrInconsistent):

@@ -19,6 +19,7 @@ const maxMessage = 64 << 20
 type sendOptions struct {
 	to                                   []string
 	share                                bool
+	encryptTo                            string
 	input, path                          string
 	subject, from, inReplyTo, references string
 	deliverFragments                     bool
@@ -54,6 +55,9 @@ func newSend(s *streams, configFile *string) *cobra.Command {
 			if o.share && o.reply.given() {
 				return errors.New("--share-packet is for addresses: leave it out with -R")
 			}
+			if o.encryptTo != "" && o.reply.given() {
+				return errors.New("what goes through a reply block is always encrypted to its maker: leave out --encrypt-to")
+			}
 			if err := o.queueing.check(); err != nil {
 				return err
 			}
@@ -69,6 +73,7 @@ func newSend(s *streams, configFile *string) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringArrayVarP(&o.to, "to", "t", nil, "send to `ADDRESS`, or to several with commas between them; may be given again")
+	f.StringVar(&o.encryptTo, "encrypt-to", "", "encrypt to the public key in `FILE`, as mixminion generate-key writes it")
 	f.BoolVar(&o.share, "share-packet", false, "send one packet to up to eight recipients, who see each other")
 	f.StringVarP(&o.input, "input", "i", "-", "read the message from `FILE`; - is standard input")
 	f.StringVarP(&o.path, "path", "P", "", "take a path like `SPEC` in place of four random mixes")
@@ -103,7 +108,13 @@ func (u *user) send(ctx context.Context, s *streams, o sendOptions) error {
 	if m.Path, err = u.forwardPath(o.path); err != nil {
 		return err
 	}
+	if m.EncryptTo, err = readPublicKey(s, o.encryptTo); err != nil {
+		return err
+	}
 	if to[0].Type == packet.TypeDrop {
+		if o.encryptTo != "" {
+			return errors.New("a packet to drop carries nothing that could be encrypted: leave out --encrypt-to")
+		}
 		s.say("Making a packet that goes nowhere.")
 	} else {
 		if o.share && len(to) > 1 {

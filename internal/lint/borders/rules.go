@@ -34,6 +34,8 @@ var only = map[string][]string{
 
 	"github.com/emersion/go-message": {"client"}, // its package mailin
 
+	"filippo.io/age": {"client"},
+
 	"github.com/spf13/cobra": {"cmd", "internal/cli"},
 	"github.com/spf13/pflag": {"cmd", "internal/cli"},
 }
