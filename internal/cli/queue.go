@@ -32,7 +32,7 @@ func (q *queueing) check() error {
 // newQueue makes the command that is send with --queue.
 func newQueue(s *streams, configFile *string) *cobra.Command {
 	cmd := newSend(s, configFile)
-	cmd.Use = "queue -t ADDRESS... | -R FILE"
+	cmd.Use = "queue -t ADDRESS... | -R FILE | --mail [ADDRESS...]"
 	cmd.Short = "Make a message ready to be sent later"
 	cmd.Long = "Does what send does, up to the point where the packets would leave: they wait in the queue\n" +
 		"of your home directory, and mixminion flush sends them. Their path is chosen now and may\n" +

@@ -25,12 +25,13 @@ type sendOptions struct {
 	deliverFragments                     bool
 	queueing                             queueing
 	reply                                replyBlocks
+	mail                                 mailOptions
 }
 
 func newSend(s *streams, configFile *string) *cobra.Command {
 	var o sendOptions
 	cmd := &cobra.Command{
-		Use:   "send -t ADDRESS... | -R FILE",
+		Use:   "send -t ADDRESS... | -R FILE | --mail [ADDRESS...]",
 		Short: "Send a message",
 		Long: "Sends a message, from standard input or a file, to an address: user@host, mbox:name@server,\n" +
 			"or drop for a packet that goes nowhere and helps to hide others.\n\n" +
@@ -43,10 +44,17 @@ func newSend(s *streams, configFile *string) *cobra.Command {
 			"The packets are put into the queue of your home directory and leave it when a mix has them.\n" +
 			"What cannot be sent now stays there; mixminion flush sends it.\n\n" +
 			"With -R the message goes through reply blocks that you got from whoever is to read it. Each\n" +
-			"packet takes one, and none is ever used again, whatever becomes of the packet.",
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if len(o.to) == 0 && !o.reply.given() {
+			"packet takes one, and none is ever used again, whatever becomes of the packet.\n\n" +
+			"With --mail the message is a whole mail, as mail programs make them. Its recipients (To, Cc and\n" +
+			"Bcc, unless you name others with -t or at the end of the command line), its subject, the name in\n" +
+			"From, In-Reply-To, References and its text are sent, and nothing else of it. What is not text is\n" +
+			"refused. You are told what is left out and what may give you away.",
+		Args: o.mail.args,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.mail.check(&o, args, *configFile); err != nil {
+				return err
+			}
+			if len(o.to) == 0 && !o.reply.given() && !o.mail.given {
 				return errors.New("no recipient given: use -t ADDRESS, or -R FILE for a reply block")
 			}
 			if err := o.reply.check(len(o.to) > 0, o.input); err != nil {
@@ -64,6 +72,11 @@ func newSend(s *streams, configFile *string) *cobra.Command {
 			u, err := openUser(s, *configFile)
 			if err != nil {
 				return err
+			}
+			if o.mail.given {
+				if err := o.mail.take(cmd.Context(), s, &o, args); err != nil {
+					return err
+				}
 			}
 			if o.reply.given() {
 				return u.reply(cmd.Context(), s, o)
@@ -83,6 +96,7 @@ func newSend(s *streams, configFile *string) *cobra.Command {
 	f.StringVar(&o.references, "references", "", "the `ID`s of earlier mails")
 	f.BoolVar(&o.deliverFragments, "deliver-fragments", false, "deliver the fragments of a long message one by one")
 	o.reply.register(cmd)
+	o.mail.register(f)
 	o.queueing.flags(f)
 	return cmd
 }
@@ -120,7 +134,7 @@ func (u *user) send(ctx context.Context, s *streams, o sendOptions) error {
 		if o.share && len(to) > 1 {
 			s.say("Warning: the %d recipients will see each other's addresses, and one exit sees that they belong together.", len(to))
 		}
-		if m.Body, err = readMessage(ctx, s, o.input); err != nil {
+		if m.Body, err = o.message(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -156,6 +170,14 @@ func parseRecipients(texts []string) ([]client.Address, error) {
 		all = append(all, some...)
 	}
 	return client.Recipients(all)
+}
+
+// message returns the body of the message.
+func (o *sendOptions) message(ctx context.Context, s *streams) ([]byte, error) {
+	if o.mail.given {
+		return o.mail.body, nil
+	}
+	return readMessage(ctx, s, o.input)
 }
 
 // readMessage reads a file, or standard input until it ends or ctx does.

@@ -96,7 +96,7 @@ func (u *user) reply(ctx context.Context, s *streams, o sendOptions) error {
 	if len(usable) == 0 {
 		return errNoUsableSURBs
 	}
-	if r.Body, err = readMessage(ctx, s, o.input); err != nil {
+	if r.Body, err = o.message(ctx, s); err != nil {
 		return err
 	}
 	p := newProgress(s)
