@@ -141,6 +141,7 @@ func newMixminion(s *streams) *cobra.Command {
 	root.PersistentFlags().BoolVarP(&s.verbose, "verbose", "v", false, "say more about the work in hand")
 	s.machine.register(root)
 	root.AddCommand(newSend(s, &configFile), newQueue(s, &configFile), newFlush(s, &configFile), newInspectQueue(s, &configFile), newCleanQueue(s, &configFile))
+	root.AddCommand(newAgent(s, &configFile))
 	root.AddCommand(newImportServer(s, &configFile), newDemo(s), newVersion(s, "Mixminion"))
 	root.AddCommand(newListServers(s, &configFile), newUpdateServers(), newPing(s, &configFile), newCountPackets(s))
 	root.AddCommand(newShell(s), newCompletion(s, "mixminion"))

@@ -15,6 +15,7 @@ import (
 type queueing struct {
 	only  bool // keep the packets for a later flush
 	never bool // never write them to the disk
+	named bool // the user has given a path
 }
 
 func (q *queueing) flags(f *pflag.FlagSet) {
@@ -47,9 +48,22 @@ func newQueue(s *streams, configFile *string) *cobra.Command {
 }
 
 // handOver gives the packets of a message to the network, as q wants it.
-func (u *user) handOver(ctx context.Context, s *streams, ready *client.Prepared, q queueing) error {
-	if q.never {
+func (u *user) handOver(ctx context.Context, s *streams, ready *client.Prepared, q queueing) (err error) {
+	a, err := u.dialAgent(ctx)
+	if err != nil {
+		return err
+	}
+	if a != nil {
+		defer func() { err = errors.Join(err, a.Close()) }()
+	}
+	switch {
+	case q.never && a != nil:
+		s.warn("%s", pastAgent)
+		fallthrough
+	case q.never:
 		return u.deliver(ctx, s, ready)
+	case a != nil:
+		return u.giveToAgent(ctx, s, a, ready, q.named)
 	}
 	return u.locked(ctx, s, func() error {
 		ids, err := u.Enqueue(ready)
@@ -72,6 +86,9 @@ func (u *user) handOver(ctx context.Context, s *streams, ready *client.Prepared,
 		return report(ctx, s, result, len(ids))
 	})
 }
+
+// pastAgent warns of sending while an agent runs.
+const pastAgent = "warning: an agent runs, and hides when you write; this shows it to whoever watches your line"
 
 // deliver sends without the queue.
 func (u *user) deliver(ctx context.Context, s *streams, ready *client.Prepared) error {

@@ -28,11 +28,24 @@ func newFlush(s *streams, configFile *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := u.warnOfAgent(cmd.Context(), s); err != nil {
+				return err
+			}
 			return u.flush(cmd.Context(), s, servers, max)
 		},
 	}
 	cmd.Flags().IntVarP(&max, "count", "n", 0, "send at most `N` packets, chosen at random")
 	return cmd
+}
+
+// warnOfAgent warns if what follows is what an agent that runs is there to hide.
+func (u *user) warnOfAgent(ctx context.Context, s *streams) error {
+	a, err := u.dialAgent(ctx)
+	if a == nil || err != nil {
+		return err
+	}
+	s.warn("%s", pastAgent)
+	return a.Close()
 }
 
 func (u *user) flush(ctx context.Context, s *streams, servers []string, max int) error {

@@ -42,7 +42,8 @@ func newSend(s *streams, configFile *string) *cobra.Command {
 			"  alder,?:?,birch    through alder, two random mixes, and birch\n" +
 			"  *5                 through five random mixes\n\n" +
 			"The packets are put into the queue of your home directory and leave it when a mix has them.\n" +
-			"What cannot be sent now stays there; mixminion flush sends it.\n\n" +
+			"What cannot be sent now stays there; mixminion flush sends it. While mixminion agent runs they\n" +
+			"wait for it to send them, unless you say --no-queue.\n\n" +
 			"With -R the message goes through reply blocks that you got from whoever is to read it. Each\n" +
 			"packet takes one, and none is ever used again, whatever becomes of the packet.\n\n" +
 			"With --mail the message is a whole mail, as mail programs make them. Its recipients (To, Cc and\n" +
@@ -78,6 +79,7 @@ func newSend(s *streams, configFile *string) *cobra.Command {
 					return err
 				}
 			}
+			o.queueing.named = o.path != ""
 			if o.reply.given() {
 				return u.reply(cmd.Context(), s, o)
 			}

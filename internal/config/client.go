@@ -11,6 +11,7 @@ type Client struct {
 	User        User
 	Security    Security
 	Network     Network
+	Agent       Agent
 }
 
 // ClientDirectories is the section [DirectoryServers] of a client.
@@ -47,6 +48,18 @@ type Security struct {
 type Network struct {
 	Timeout Interval
 }
+
+// Agent is the section of the same name.
+type Agent struct {
+	MeanInterval    Interval
+	PacketsPerEvent int
+}
+
+// Limits of an agent.
+const (
+	maxMeanInterval    = 365 * day
+	maxPacketsPerEvent = 100
+)
 
 // DefaultClient returns the defaults, which pass Validate.
 func DefaultClient() *Client {
@@ -130,6 +143,16 @@ func (c *Client) Sections() []Section {
 					Doc: "How long to wait for a mix that does not answer."},
 			},
 		},
+		{
+			Name: "Agent",
+			Doc:  "The agent, which lets packets and dummies leave at random times.",
+			Keys: []Key{
+				{Name: "MeanInterval", To: &c.Agent.MeanInterval, Default: "30 minutes",
+					Doc: "How long it is from one departure to the next, on average."},
+				{Name: "PacketsPerEvent", To: &c.Agent.PacketsPerEvent, Default: "1",
+					Doc: "How many packets leave each time."},
+			},
+		},
 	}
 }
 
@@ -160,6 +183,12 @@ func (c *Client) Validate() error {
 	if c.Network.Timeout <= 0 {
 		p.add("Network", "Timeout", "must be longer than nothing")
 	}
+	if m := c.Agent.MeanInterval; m <= 0 || m > Interval(maxMeanInterval) {
+		p.add("Agent", "MeanInterval", "is %s; it must be longer than nothing, and at most a year", m)
+	}
+	if n := c.Agent.PacketsPerEvent; n < 1 || n > maxPacketsPerEvent {
+		p.add("Agent", "PacketsPerEvent", "is %d; write a number from 1 to %d", n, maxPacketsPerEvent)
+	}
 	return p.err()
 }
 
@@ -173,6 +202,12 @@ func (c *Client) Warnings() []string {
 		w.add("Network", "Timeout", "is %s: many mixes will seem dead", t)
 	case t > Interval(2*time.Minute):
 		w.add("Network", "Timeout", "is %s: more than two minutes only makes you wait", t)
+	}
+	switch m := c.Agent.MeanInterval; {
+	case m < Interval(time.Minute):
+		w.add("Agent", "MeanInterval", "is %s: that many dummies are a burden for the mixes; it is meant for tests", m)
+	case m > Interval(day):
+		w.add("Agent", "MeanInterval", "is %s: your messages will wait very long", m)
 	}
 	return w.list
 }
