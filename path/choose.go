@@ -39,13 +39,9 @@ func (s *selector) choose(i int, t template) ([]*server, error) {
 		c.slots = slices.Clone(t.slots)
 		c.slots[len(c.slots)-1] = s.sharedExit
 	}
-	if len(s.req.SURBs) > 0 {
-		surb := s.req.SURBs[i]
-		hop, err := packet.ParseHop(surb.Type, surb.Info)
-		if err != nil {
-			return nil, fmt.Errorf("%w: reply block %d: %w", ErrRequest, i+1, err)
-		}
-		c.next = s.byKey[hop.KeyID]
+	var err error
+	if c.next, err = s.surbStart(i); err != nil {
+		return nil, err
 	}
 	if err := c.checkFixed(); err != nil {
 		return nil, err
@@ -71,6 +67,19 @@ func (s *selector) choose(i int, t template) ([]*server, error) {
 		"update the directory, or write another path", ErrNoPath, len(s.usable), len(s.entries), len(s.exits))
 }
 
+// surbStart is the first hop of the i-th reply block, if there is one and its first hop is known.
+func (s *selector) surbStart(i int) (*server, error) {
+	if len(s.req.SURBs) == 0 {
+		return nil, nil
+	}
+	surb := s.req.SURBs[i]
+	hop, err := packet.ParseHop(surb.Type, surb.Info)
+	if err != nil {
+		return nil, fmt.Errorf("%w: reply block %d: %w", ErrRequest, i+1, err)
+	}
+	return s.byKey[hop.KeyID], nil
+}
+
 // A chooser finds the hops of one path.
 type chooser struct {
 	*selector
@@ -90,8 +99,9 @@ func (c *chooser) checkFixed() error {
 			random = true
 			continue
 		}
-		if i == 0 && !a.AcceptsConnections() {
-			return fmt.Errorf("%w: %s cannot be the first hop, because it takes no connections from clients", ErrNotUsable, a.Nickname)
+		if i == 0 && !c.req.canEnter(a.Descriptor) {
+			return fmt.Errorf("%w: %s cannot be the first hop, because it takes no connections over %s",
+				ErrNotUsable, a.Nickname, c.req.links())
 		}
 		to := c.next
 		if i+1 < len(c.slots) {
@@ -228,10 +238,10 @@ func (c *chooser) fill(path []*server) (bool, error) {
 	return true, nil
 }
 
-// valid reports whether each hop of a full path relays to the next and all of them fit.
+// valid reports whether each hop of a full path relays to the next, no random hop has relatives on it, and all hops fit.
 func (c *chooser) valid(path []*server) bool {
 	for i := range path {
-		if !c.linked(path, i) {
+		if !c.linked(path, i) || c.slots[i] == nil && c.related(path, path[i]) {
 			return false
 		}
 	}

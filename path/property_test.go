@@ -2,6 +2,7 @@ package path
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,11 +16,13 @@ import (
 // anyNet draws a network of up to eight servers, some of which cannot do everything.
 var anyNet = rapid.Custom(func(t *rapid.T) []*directory.Descriptor {
 	var out []*directory.Descriptor
-	protocols := rapid.SampledFrom([][]string{{"0.3"}, {"0.3"}, {"0.3"}, {"0.1", "0.3"}, {"0.1"}})
+	protocols := rapid.SampledFrom([][]string{{"0.3"}, {"0.3"}, {"0.3"}, {"0.1", "0.3"}, {"0.1"}, {"0.3-IPv6"}, {"0.3", "0.3-IPv6"}})
+	families := rapid.SampledFrom([][]string{nil, nil, nil, {"A", "b"}, {"b", "c", "d"}, {"e", "F"}, {"a", "h"}})
 	for i := range rapid.SampledFrom([]int{0, 3, 4, 5, 6, 7, 8, 8, 8}).Draw(t, "servers") {
 		out = append(out, testServer(string(rune('a'+i)), func(d *directory.Descriptor) {
 			d.Incoming.Protocols = protocols.Draw(t, "incoming")
 			d.Outgoing.Protocols = protocols.Draw(t, "outgoing")
+			d.Family = families.Draw(t, "family")
 			switch rapid.IntRange(0, 11).Draw(t, "defect") {
 			case 0:
 				d.Incoming = nil
@@ -53,6 +56,7 @@ var anyRequest = rapid.Custom(func(t *rapid.T) Request {
 		Kind: Kind(rapid.IntRange(int(Forward), int(SURB)).Draw(t, "kind")), From: start, Until: end,
 		BlockServers: names.Draw(t, "blocked"), BlockEntries: names.Draw(t, "blocked entries"), BlockExits: names.Draw(t, "blocked exits"),
 		Count: rapid.IntRange(0, 4).Draw(t, "count"),
+		Links: rapid.SampledFrom([][]string{nil, nil, {"0.3"}, {"0.3-IPv6"}, {"0.3", "0.3-IPv6"}}).Draw(t, "links"),
 	}
 	if worst := names.Draw(t, "not recommended"); len(worst) > 0 {
 		req.Recommended = func(d *directory.Descriptor) bool { return !d.HasNickname(worst[0]) }
@@ -106,7 +110,7 @@ func checkPath(t *rapid.T, p Path, req Request) []*directory.Descriptor {
 		switch {
 		case !d.ValidOver(req.From, req.Until):
 			t.Fatalf("%v: %s is not valid all the time", p, d.Nickname)
-		case d.Incoming == nil || !d.UnwrapsVersion(packet.Version) || i == 0 && !d.AcceptsConnections():
+		case d.Incoming == nil || !d.UnwrapsVersion(packet.Version) || i == 0 && !canBegin(d, req):
 			t.Fatalf("%v: %s takes no such packets", p, d.Nickname)
 		case i > 0 && !whole[i-1].CanRelayTo(d):
 			t.Fatalf("%v: cannot relay to %s", p, d.Nickname)
@@ -116,6 +120,25 @@ func checkPath(t *rapid.T, p Path, req Request) []*directory.Descriptor {
 		t.Fatalf("%v: does not deliver", p)
 	}
 	return whole
+}
+
+// canBegin says in its own words which servers the sender, or for a reply block any mix, can reach.
+func canBegin(d *directory.Descriptor, req Request) bool {
+	links := req.Links
+	if req.Kind == SURB || links == nil {
+		links = []string{"0.3"}
+	}
+	return slices.ContainsFunc(links, func(l string) bool { return slices.Contains(d.Incoming.Protocols, l) })
+}
+
+// related reports whether two of the servers are of one family.
+func related(ds []*directory.Descriptor) bool {
+	for i, a := range ds {
+		if slices.ContainsFunc(ds[:i], a.SameFamily) {
+			return true
+		}
+	}
+	return false
 }
 
 // canExit says in its own words what the last hop must be able to do (path-spec 2.4).
@@ -165,11 +188,26 @@ func TestSpecifiedPathsAreValid(t *testing.T) {
 			if req.Fragments > 0 && p.Last() != paths[0].Last() {
 				t.Fatalf("%v: different last hops", paths)
 			}
+			if has(warnings, WarnFamily) != anyPath(paths, related) {
+				t.Fatalf("%v: warnings %v", paths, warnings)
+			}
+			// A random hop has no relatives: whatever two servers have one operator, the specification names both.
+			for i, a := range whole {
+				if slices.ContainsFunc(whole[:i], a.SameFamily) && !names(spec, a) {
+					t.Fatalf("%v: %s was chosen beside a relative", p, a.Nickname)
+				}
+			}
 			if has(warnings, WarnShort) != anyPath(paths, func(ds []*directory.Descriptor) bool { return len(ds) < 4 }) ||
 				has(warnings, WarnRepeat) != anyPath(paths, repeats) {
 				t.Fatalf("%v: warnings %v", paths, warnings)
 			}
 		}
+	})
+}
+
+func names(spec Spec, d *directory.Descriptor) bool {
+	return slices.ContainsFunc(slices.Concat(spec.Leg1, spec.Leg2), func(e Element) bool {
+		return (e.Kind == Named || e.Kind == File) && (d.HasNickname(e.Name) || d.HasNickname("filed"))
 	})
 }
 
@@ -215,7 +253,7 @@ func TestDefaultPathsAreStrong(t *testing.T) {
 		}
 		for _, p := range paths {
 			whole := checkPath(t, p, req)
-			if len(whole) != 4 || repeats(whole) || req.Kind == Forward && len(p.Leg1) != 2 {
+			if len(whole) != 4 || repeats(whole) || related(whole) || req.Kind == Forward && len(p.Leg1) != 2 {
 				t.Fatalf("%v: wrong form", p)
 			}
 			for i, d := range whole {
@@ -242,8 +280,8 @@ func strongPathExists(servers []*directory.Descriptor, req Request) bool {
 			switch {
 			case !d.ValidOver(req.From, req.Until), d.Incoming == nil, !d.UnwrapsVersion(packet.Version), isIn(d.Nickname, req.BlockServers),
 				req.Recommended != nil && !req.Recommended(d),
-				n == 0 && (!d.AcceptsConnections() || isIn(d.Nickname, req.BlockEntries)),
-				n > 0 && !path[n-1].CanRelayTo(d), repeats(append(path[:n:n], d)):
+				n == 0 && (!canBegin(d, req) || isIn(d.Nickname, req.BlockEntries)),
+				n > 0 && !path[n-1].CanRelayTo(d), repeats(append(path[:n:n], d)), related(append(path[:n:n], d)):
 			default:
 				if try(append(path[:n:n], d)) {
 					return true
@@ -253,6 +291,37 @@ func strongPathExists(servers []*directory.Descriptor, req Request) bool {
 		return false
 	}
 	return try(nil)
+}
+
+// Two users with the same list of servers choose from the same set: the order in which the servers stand, and descriptors that are not
+// in force, make no difference. So nothing of how somebody came by the list shows in the choice.
+func TestEqualListsGiveEqualChoices(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		servers, req := anyNet.Draw(t, "servers"), anyRequest.Draw(t, "request")
+		var spec Spec
+		if rapid.Bool().Draw(t, "specified") {
+			spec = anySpec(req.Kind == Forward).Draw(t, "spec")
+			req.Lookup = func(string) (*directory.Descriptor, error) { return testServer("filed"), nil }
+		}
+		seed := rapid.Uint64().Draw(t, "seed")
+		paths, _, err := Select(seeded(seed), servers, spec, req)
+
+		other := rapid.Permutation(servers).Draw(t, "other order")
+		for _, s := range servers[:rapid.IntRange(0, len(servers)).Draw(t, "old ones")] {
+			other = append(other, testServer(s.Nickname, func(d *directory.Descriptor) {
+				d.Published, d.ValidUntil = start.Add(-100*time.Hour), start.Add(-time.Hour)
+			}))
+		}
+		again, _, againErr := Select(seeded(seed), other, spec, req)
+		if (err == nil) != (againErr == nil) || len(paths) != len(again) {
+			t.Fatalf("%v, %v; in another order %v, %v", paths, err, again, againErr)
+		}
+		for i := range paths {
+			if paths[i].String() != again[i].String() {
+				t.Fatalf("%v; in another order %v", paths, again)
+			}
+		}
+	})
 }
 
 // Where enough servers exist, random hops differ from all others even in specifications with room for them only just.

@@ -3,6 +3,7 @@ package path
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"mixminion/directory"
@@ -47,6 +48,11 @@ type Request struct {
 	// SURBs are the reply blocks that replies go to, one for each path. Reply only.
 	SURBs []*packet.SURB
 
+	// Links are the protocols of the links that the user can make to the first hop: directory.MMTPProtocols. None means links over
+	// IPv4 only. Users who can make both are better off with the default: the fewer users differ, the less a first hop says of them.
+	// Not for SURB, whose first hop is reached by other mixes and must always have IPv4.
+	Links []string
+
 	// Count is the number of paths; 0 means one, or one for each of SURBs.
 	Count int
 
@@ -78,6 +84,22 @@ func (r *Request) count() (int, error) {
 		return 0, fmt.Errorf("%w: %d paths for %d reply blocks", ErrRequest, r.Count, len(r.SURBs))
 	}
 	return n, nil
+}
+
+// canEnter reports whether a path can begin at d. A reply block begins where any mix can reach it.
+func (r *Request) canEnter(d *directory.Descriptor) bool {
+	if r.Kind == SURB {
+		return d.AcceptsConnections()
+	}
+	return d.AcceptsConnections(r.Links...)
+}
+
+// links names what the first hop must take, for people.
+func (r *Request) links() string {
+	if r.Kind != SURB && slices.Equal(r.Links, []string{directory.MMTPVersionIPv6}) {
+		return "IPv6"
+	}
+	return "IPv4"
 }
 
 // exitError tells why d cannot be the last hop (path-spec 2.4); nil if it can. The specification's rule on Maximum-Fragments is

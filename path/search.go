@@ -67,6 +67,9 @@ func (c *chooser) searchFrom(i int, path []*server, r rules) (bool, error) {
 func (c *chooser) searchOrder(i int, path []*server, r rules) ([]*server, error) {
 	var unused, used []*server
 	for _, srv := range c.candidates(i) {
+		if c.related(path, srv) {
+			continue
+		}
 		beside := i > 0 && path[i-1].same(srv) || i+1 < len(path) && path[i+1] != nil && path[i+1].same(srv)
 		switch {
 		case !containsSet(path, srv):

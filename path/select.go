@@ -17,14 +17,18 @@ import (
 //
 // Without a specification a path has DefaultHops different servers; a LastHop is the last of them. All ordered choices of servers that
 // are valid - the first hop takes connections and is no blocked entry, the last one can deliver the message and is no blocked exit, each
-// one relays to the next - have the same probability. So when there are no other restrictions the exit is uniform among the
+// one relays to the next, no two are of one family - have the same probability. So when there are no other restrictions the exit is uniform among the
 // servers that can deliver, and the other hops are uniform, without replacement, among all the others. If fewer than DefaultHops servers are
 // usable, or no valid choice exists, that is an error: the default never weakens itself.
 //
 // With a specification the random hops are chosen by the same rule, the servers that it names being given. Only if no valid choice of
 // different servers exists, servers are repeated, not side by side if that can be avoided, and a Warning says so. Servers that are named
-// need not be recommended and may be on an exclusion list, with a Warning; their descriptors must be valid all the same. Shortness
-// and repetition are warned about.
+// need not be recommended, may be on an exclusion list, and may be of one family, with a Warning; their descriptors must be valid all
+// the same. A random hop is never of one family with any other server on the path. Shortness and repetition are warned about.
+//
+// Links that descriptors rule out are never used (path-spec 2.3): a server that is reached over IPv6 only comes only behind one that dials
+// IPv6, also where the legs meet and in front of a reply block. Allow and Deny entries are disregarded, as path-spec 2.3 says: no mix
+// has ever obeyed them, and they would let a mix choose its neighbours.
 //
 // If the exit reassembles fragments, the last hop of the first path is the last hop of all of them.
 func Select(rnd io.Reader, servers []*directory.Descriptor, spec Spec, req Request) ([]Path, []Warning, error) {
@@ -52,7 +56,9 @@ func Select(rnd io.Reader, servers []*directory.Descriptor, spec Spec, req Reque
 		if req.Fragments > 0 {
 			s.sharedExit = hops[len(hops)-1]
 		}
-		s.warn(t, hops)
+		if err := s.warn(i, t, hops); err != nil {
+			return nil, nil, err
+		}
 		paths = append(paths, makePath(hops, t.split))
 	}
 	return paths, s.warnings, nil
@@ -61,14 +67,17 @@ func Select(rnd io.Reader, servers []*directory.Descriptor, spec Spec, req Reque
 // A server is a descriptor with what is compared often.
 type server struct {
 	*directory.Descriptor
-	key  crypt.KeyID
-	name string // in lower case
-	hop  packet.Hop
+	key    crypt.KeyID
+	name   string // in lower case
+	hop    packet.Hop
+	family family
 }
 
 func newServer(d *directory.Descriptor) *server {
 	node := d.Node()
-	return &server{Descriptor: d, key: node.KeyID, name: strings.ToLower(d.Nickname), hop: node.Hop}
+	return &server{
+		Descriptor: d, key: node.KeyID, name: strings.ToLower(d.Nickname), hop: node.Hop, family: newFamily(d, node.KeyID),
+	}
 }
 
 func (a *server) same(b *server) bool { return a == b || a.key == b.key || a.name == b.name }
@@ -108,7 +117,7 @@ func newSelector(rnd io.Reader, all []*directory.Descriptor, req Request) *selec
 			continue
 		}
 		s.usable = append(s.usable, srv)
-		if d.AcceptsConnections() && !s.noEntry[srv.name] {
+		if req.canEnter(d) && !s.noEntry[srv.name] {
 			s.entries = append(s.entries, srv)
 		}
 		if req.exitError(d) == nil && !s.noExit[srv.name] {
@@ -249,8 +258,8 @@ func makePath(hops []*server, split int) Path {
 	return Path{Leg1: all[:split:split], Leg2: all[split:]}
 }
 
-// warn reports what is weak about a path, and what was overridden by naming a server.
-func (s *selector) warn(t template, hops []*server) {
+// warn reports what is weak about the i-th path, and what was overridden by naming a server.
+func (s *selector) warn(i int, t template, hops []*server) error {
 	if len(hops) < DefaultHops && !s.strict {
 		s.warnings.add(WarnShort, fmt.Sprintf("a path of %d hops is shorter than the usual %d", len(hops), DefaultHops))
 	}
@@ -272,6 +281,27 @@ func (s *selector) warn(t template, hops []*server) {
 		}
 		if i == len(hops)-1 && s.noExit[h.name] {
 			s.warnings.add(WarnBlocked, h.Nickname+" is blocked as an exit, but the path names it")
+		}
+	}
+	next, err := s.surbStart(i)
+	if err != nil {
+		return err
+	}
+	s.warnFamilies(hops, next)
+	return nil
+}
+
+// warnFamilies reports relatives on a path that leads to next, which may be nil. Only servers that the user named can be any.
+func (s *selector) warnFamilies(hops []*server, next *server) {
+	for i, h := range hops {
+		for _, before := range hops[:i] {
+			if before.relatedTo(h) {
+				s.warnings.add(WarnFamily, fmt.Sprintf("the path names %s and %s, and both have the same operator", before.Nickname, h.Nickname))
+			}
+		}
+		if next != nil && next.relatedTo(h) {
+			s.warnings.add(WarnFamily, fmt.Sprintf("the path names %s, and the reply block begins at %s, which has the same operator",
+				h.Nickname, next.Nickname))
 		}
 	}
 }

@@ -170,7 +170,7 @@ func TestFixedPaths(t *testing.T) {
 	}{
 		{"a,b:c,d", nil, "a,b:c,d", nil},
 		{"A,b , c,D", nil, "a,b:c,d", nil},
-		{"a,b,c,d,e", nil, "a,b,c:d,e", nil},
+		{"a,b,c,d,e", nil, "a,b,c:d,e", []WarningCode{WarnFamily}},
 		{"*0,a,b:*0,c,d", nil, "a,b:c,d", nil},
 		{"a:b", nil, "a:b", []WarningCode{WarnShort}},
 		{"a,b,c", nil, "a,b:c", []WarningCode{WarnShort}},
@@ -181,6 +181,8 @@ func TestFixedPaths(t *testing.T) {
 		{"a,b:c,d", func(r *Request) { r.BlockServers = []string{"B"} }, "a,b:c,d", []WarningCode{WarnBlocked}},
 		{"a,b:c,d", func(r *Request) { r.BlockEntries, r.BlockExits = []string{"a", "b"}, []string{"d", "c"} }, "a,b:c,d", []WarningCode{WarnBlocked, WarnBlocked}},
 		{"a,b:c,d", func(r *Request) { r.Exit = 0x0123 }, "a,b:c,d", []WarningCode{WarnUnknownExit}},
+		{"A,e:c,d", nil, "a,e:c,d", []WarningCode{WarnFamily}},
+		{"a,b:c", func(r *Request) { r.LastHop = "e" }, "a,b:c,e", []WarningCode{WarnFamily}},
 		{"a,b", func(r *Request) { r.Kind = SURB }, "a,b", []WarningCode{WarnShort}},
 		{"a", func(r *Request) { r.Kind, r.Exit = Reply, 0 }, "a", []WarningCode{WarnShort}},
 		{"a,b,c", func(r *Request) { r.LastHop = "D" }, "a,b:c,d", nil},
@@ -194,8 +196,11 @@ func TestFixedPaths(t *testing.T) {
 		if c.change != nil {
 			c.change(&req)
 		}
+		servers := testServers(5)
+		servers[0].Family, servers[4].Family = []string{servers[4].Fingerprint()}, []string{"x", "A"}
+		servers[1].Family = []string{"c"} // which knows nothing of it
 		// Nothing is random here, so nothing may be drawn.
-		paths, warnings, err := Select(&script{}, testServers(5), mustParse(t, c.spec), req)
+		paths, warnings, err := Select(&script{}, servers, mustParse(t, c.spec), req)
 		if err != nil || len(paths) != 1 {
 			t.Errorf("%s: %v, %v", c.spec, paths, err)
 			continue
@@ -309,11 +314,26 @@ func TestNodes(t *testing.T) {
 }
 
 func BenchmarkSelectDefault(b *testing.B) {
-	servers, rnd, req := testServers(100), seeded(1), forward()
-	req.Count = 22
-	for b.Loop() {
-		if _, _, err := Select(rnd, servers, Spec{}, req); err != nil {
-			b.Fatal(err)
-		}
+	for _, c := range []struct {
+		name     string
+		servers  int
+		families int // servers in each
+	}{{"100 servers", 100, 0}, {"1000 servers", 1000, 0}, {"1000 servers in families of 20", 1000, 20}} {
+		b.Run(c.name, func(b *testing.B) {
+			servers, rnd, req := testServers(c.servers), seeded(1), forward()
+			req.Count = 22
+			for i, d := range servers {
+				if c.families > 0 {
+					for _, relative := range servers[i/c.families*c.families:][:c.families] {
+						d.Family = append(d.Family, relative.Fingerprint())
+					}
+				}
+			}
+			for b.Loop() {
+				if _, _, err := Select(rnd, servers, Spec{}, req); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

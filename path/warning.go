@@ -12,6 +12,7 @@ const (
 	WarnNotRecommended                    // a named server is not recommended
 	WarnBlocked                           // a named server is on an exclusion list
 	WarnUnknownExit                       // nobody can tell whether the last hop supports the exit type
+	WarnFamily                            // two named servers are of one family
 )
 
 // A Warning tells the user what is unsafe or doubtful about the chosen paths.
