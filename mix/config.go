@@ -4,13 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"runtime"
+	"slices"
 	"time"
 
 	"mixminion/delivery"
 	"mixminion/directory"
 	"mixminion/internal/clock"
 	"mixminion/internal/crypt"
+	"mixminion/mmtp"
 	"mixminion/packet"
 )
 
@@ -23,14 +26,16 @@ type Config struct {
 	Contact            string
 	ContactFingerprint string
 	Comments           string
-	Software           string // "Mixminion" and a version, for the descriptor
+	Family             []string // the other mixes of the operator: nicknames, fingerprints
+	Software           string   // "Mixminion" and a version, for the descriptor
 
 	IdentityKeyBits     int // for the first start
 	KeyLifetime         time.Duration
 	KeyOverlap          time.Duration
 	Hostname            string // where others reach this mix
 	Port                uint16
-	MaxIncoming         int // connections; 0 means the default of package mmtp
+	IncomingLinks       []string // how: directory.MMTPProtocols; nil means over IPv4
+	MaxIncoming         int      // connections; 0 means the default of package mmtp
 	IncomingIdleTimeout time.Duration
 
 	Rule          Rule
@@ -39,7 +44,11 @@ type Config struct {
 	MaxDisk       int64         // bytes that the packet store may take
 	Relay         bool          // pass packets on to other mixes
 	OutgoingRetry Schedule
-	MaxOutgoing   int // connections
+	MaxOutgoing   int      // connections
+	OutgoingLinks []string // directory.MMTPProtocols; nil means over IPv4
+	// DialPrivate lets packets lead to addresses of this machine and of private networks.
+	DialPrivate bool
+	Resolver    *net.Resolver // looks up the names of other mixes; nil means the system's
 
 	Exits []ExitConfig
 
@@ -110,6 +119,12 @@ func (c *Config) check() error {
 	if c.MaxOutgoing <= 0 {
 		c.MaxOutgoing = 16
 	}
+	if c.IncomingLinks == nil {
+		c.IncomingLinks = directory.MMTPProtocols(true, false)
+	}
+	if c.OutgoingLinks == nil {
+		c.OutgoingLinks = directory.MMTPProtocols(true, false)
+	}
 	if c.Watch == nil {
 		c.Watch = func(Batch) {}
 	}
@@ -124,11 +139,12 @@ func (c *Config) describe(f directory.Fields) directory.Fields {
 	f.Contact = c.Contact
 	f.ContactFingerprint = c.ContactFingerprint
 	f.Comments = c.Comments
+	f.Family = c.Family
 	f.WhyInsecure = c.whyInsecure()
 	f.Secure = f.WhyInsecure == ""
-	f.Incoming = &directory.Incoming{Hostname: c.Hostname, Port: c.Port, Protocols: []string{directory.MMTPVersion}}
+	f.Incoming = &directory.Incoming{Hostname: c.Hostname, Port: c.Port, Protocols: c.IncomingLinks}
 	if c.Relay {
-		f.Outgoing = &directory.Outgoing{Protocols: []string{directory.MMTPVersion}}
+		f.Outgoing = &directory.Outgoing{Protocols: c.OutgoingLinks}
 	}
 	for _, x := range c.Exits {
 		if x.Advertise != nil {
@@ -136,6 +152,15 @@ func (c *Config) describe(f directory.Fields) directory.Fields {
 		}
 	}
 	return f
+}
+
+// dialer connects as the descriptor says.
+func (c *Config) dialer() mmtp.Dialer {
+	return mmtp.Dialer{
+		IPv4:    slices.Contains(c.OutgoingLinks, directory.MMTPVersion),
+		IPv6:    slices.Contains(c.OutgoingLinks, directory.MMTPVersionIPv6),
+		Private: c.DialPrivate, Resolver: c.Resolver,
+	}
 }
 
 // minSafeInterval is the shortest mix interval that a descriptor calls secure.

@@ -79,7 +79,8 @@ func newDispatcher(m *Mix) *dispatcher {
 	return &dispatcher{
 		mix: m,
 		client: mmtp.NewClient(mmtp.ClientConfig{
-			Now: m.cfg.Clock.Now, MaxConnections: m.cfg.MaxOutgoing, ConnectTimeout: connectTimeout,
+			Dial: m.cfg.dialer().Dial,
+			Now:  m.cfg.Clock.Now, MaxConnections: m.cfg.MaxOutgoing, ConnectTimeout: connectTimeout,
 		}),
 		wake:  make(chan struct{}, 1),
 		ended: make(chan ended),

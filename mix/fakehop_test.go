@@ -38,6 +38,16 @@ type fakeHop struct {
 // newFakeHop starts a next hop; n tells hops with different keys apart.
 func newFakeHop(t *testing.T, clk *testClock, n int) *fakeHop {
 	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newFakeHopAt(t, clk, n, l)
+}
+
+// newFakeHopAt is newFakeHop with a listener of the caller's.
+func newFakeHopAt(t *testing.T, clk *testClock, n int, l net.Listener) *fakeHop {
+	t.Helper()
 	identity, key := testKey(t, 2*n), testKey(t, 2*n+1)
 	dec, err := crypt.StdProvider{}.Decrypter(key)
 	if err != nil {
@@ -52,10 +62,6 @@ func newFakeHop(t *testing.T, clk *testClock, n int) *fakeHop {
 		t.Fatal(err)
 	}
 	server, err := mmtp.NewServer(mmtp.ServerConfig{Certificate: links.Certificate, Handler: h})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

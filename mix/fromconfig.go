@@ -23,10 +23,11 @@ func FromConfig(c *config.Server, home, software string, log *slog.Logger) (Conf
 	out := Config{
 		KeyDir: paths.KeyDir, QueueDir: paths.QueueDir,
 		Nickname: string(c.Main.Nickname), Contact: string(c.Main.ContactEmail),
-		ContactFingerprint: c.Main.ContactFingerprint, Comments: c.Main.Comments, Software: software,
+		ContactFingerprint: c.Main.ContactFingerprint, Comments: c.Main.Comments, Family: c.Main.MyFamily, Software: software,
 		IdentityKeyBits: c.Main.IdentityKeyBits,
 		KeyLifetime:     c.Main.PublicKeyLifetime.Duration(), KeyOverlap: c.Main.PublicKeyOverlap.Duration(),
 		Hostname: string(c.IncomingMMTP.Hostname), Port: uint16(c.IncomingMMTP.Port),
+		IncomingLinks:       directory.MMTPProtocols(c.IncomingMMTP.IPv4, c.IncomingMMTP.ListenIP6.IsValid()),
 		IncomingIdleTimeout: c.Main.Timeout.Duration(),
 		Rule: Rule{
 			Algorithm: algorithms[c.Main.MixAlgorithm],
@@ -34,6 +35,7 @@ func FromConfig(c *config.Server, home, software string, log *slog.Logger) (Conf
 		},
 		Interval: c.Main.MixInterval.Duration(), Jitter: float64(c.Main.MixJitter),
 		MaxDisk: int64(c.Main.MaxDisk), Relay: c.OutgoingMMTP.Enabled,
+		OutgoingLinks: directory.MMTPProtocols(c.OutgoingMMTP.IPv4, c.OutgoingMMTP.IPv6), DialPrivate: c.OutgoingMMTP.PrivateAddresses,
 		OutgoingRetry: Schedule(c.OutgoingMMTP.Retry), MaxOutgoing: c.OutgoingMMTP.MaxConnections,
 		Logger: log,
 	}

@@ -36,6 +36,7 @@ Nickname: tested
 Contact-Email: operator@example.com
 Contact-Fingerprint: 0123 4567
 Comments: a comment
+MyFamily: 0123456789abcdef0123456789abcdef01234567, south
 IdentityKeyBits: 3072
 PublicKeyLifetime: 20 days
 PublicKeyOverlap: 12 hours
@@ -50,8 +51,12 @@ Timeout: 3 minutes
 Enabled: yes
 Hostname: mix.example.com
 Port: 1234
+ListenIP6: ::
 [Outgoing/MMTP]
 Enabled: yes
+IPv4: no
+IPv6: yes
+PrivateAddresses: yes
 Retry: 1 hour for 3 hours
 MaxConnections: 5
 [Delivery/SMTP]
@@ -81,6 +86,7 @@ func fromConfig(t *testing.T, text string) (mix.Config, error) {
 var plain = cmpopts.IgnoreFields(mix.Config{}, "Exits", "Clock", "Logger", "Provider", "Watch")
 
 func TestFromConfig(t *testing.T) {
+	ipv4 := directory.MMTPProtocols(true, false)
 	for name, c := range map[string]struct {
 		text string
 		want mix.Config
@@ -90,7 +96,7 @@ func TestFromConfig(t *testing.T) {
 			KeyDir: "/var/mix/keys", QueueDir: filepath.Join("/var/mix", "work", "queues"),
 			Nickname: "tested", Contact: "operator@example.com", Software: "Mixminion 9",
 			IdentityKeyBits: 2048, KeyLifetime: 30 * day, KeyOverlap: 2 * day,
-			Hostname: "mix.example.com", Port: 48099, IncomingIdleTimeout: 5 * time.Minute,
+			Hostname: "mix.example.com", Port: 48099, IncomingLinks: ipv4, OutgoingLinks: ipv4, IncomingIdleTimeout: 5 * time.Minute,
 			Rule:     mix.Rule{Algorithm: mix.Binomial, MinSize: 16, Rate: 0.4},
 			Interval: 5 * time.Minute, Jitter: 0.2, MaxDisk: 10 << 30,
 			OutgoingRetry: outgoingDefault(), MaxOutgoing: 16,
@@ -98,8 +104,10 @@ func TestFromConfig(t *testing.T) {
 		"all": {fullConfig, mix.Config{
 			KeyDir: "/home/op/mix/secret", QueueDir: "/queues",
 			Nickname: "tested", Contact: "operator@example.com", ContactFingerprint: "0123 4567", Comments: "a comment",
+			Family:   []string{"0123456789ABCDEF0123456789ABCDEF01234567", "south"},
 			Software: "Mixminion 9", IdentityKeyBits: 3072, KeyLifetime: 20 * day, KeyOverlap: 12 * time.Hour,
-			Hostname: "mix.example.com", Port: 1234, IncomingIdleTimeout: 3 * time.Minute,
+			Hostname: "mix.example.com", Port: 1234, IncomingLinks: directory.MMTPProtocols(true, true),
+			OutgoingLinks: directory.MMTPProtocols(false, true), DialPrivate: true, IncomingIdleTimeout: 3 * time.Minute,
 			Rule:     mix.Rule{Algorithm: mix.Cottrell, MinSize: 7, Rate: 0.6},
 			Interval: 10 * time.Minute, Jitter: 0.1, MaxDisk: 2 << 30, Relay: true,
 			OutgoingRetry: mix.Schedule{time.Hour, time.Hour, time.Hour}, MaxOutgoing: 5,

@@ -34,7 +34,7 @@ func testConfig(dir string, l net.Listener) mix.Config {
 		Nickname: "tested", Contact: "operator@example.com", Software: "Mixminion test",
 		KeyLifetime: 30 * day, KeyOverlap: 2 * day,
 		Hostname: "127.0.0.1", Port: uint16(l.Addr().(*net.TCPAddr).Port),
-		Rule: mix.Rule{Algorithm: mix.Timed}, Interval: 5 * time.Minute, Relay: true,
+		Rule: mix.Rule{Algorithm: mix.Timed}, Interval: 5 * time.Minute, Relay: true, DialPrivate: true,
 		OutgoingRetry: mix.Schedule{time.Minute, time.Hour, day},
 	}
 }

@@ -124,6 +124,7 @@ Hostname: 127.0.0.1
 Port: %d
 [Outgoing/MMTP]
 Enabled: yes
+PrivateAddresses: yes
 Retry: every 2 seconds for 10 minutes
 [Delivery/SMTP]
 Enabled: yes

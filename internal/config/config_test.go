@@ -264,6 +264,11 @@ func TestCrossChecks(t *testing.T) {
 		{"comments", "Comments: " + strings.Repeat("x", 1025) + "\n", "has 1025 characters"},
 		{"hostname", "[Incoming/MMTP]\nEnabled: yes\n", "f:4: [Incoming/MMTP] Hostname: is missing"},
 		{"not IPv6", "[Incoming/MMTP]\nEnabled: yes\nHostname: a\nListenIP6: 127.0.0.1\n", "127.0.0.1 is not an IPv6 address"},
+		{"IPv6 at an address", "[Incoming/MMTP]\nEnabled: yes\nHostname: 192.0.2.1\nListenIP6: ::\n", "with ListenIP6 it must be a name"},
+		{"no address at all", "[Incoming/MMTP]\nEnabled: yes\nHostname: a\nIPv4: no\n", "ListenIP6 is missing: nobody could reach"},
+		{"nothing to dial with", "[Outgoing/MMTP]\nEnabled: yes\nIPv4: no\n", "there is nothing to make connections with"},
+		{"family", "MyFamily: a, b_c\n", "neither a nickname nor a fingerprint"},
+		{"large family", strings.Repeat("MyFamily: a\n", 65), "names 65 mixes"},
 		{"connections", "[Outgoing/MMTP]\nEnabled: yes\nMaxConnections: 0\n", "must be at least 1"},
 		{"no mail server", smtp, "f:4: [Delivery/SMTP] SMTPServer: is missing"},
 		{"nobody", smtp + "SMTPServer: x\nMaximumRecipients: 0\n", "must be from 1 to 8"},
@@ -408,6 +413,7 @@ func TestListen(t *testing.T) {
 	}{
 		{in, []string{"192.0.2.1:48099"}},
 		{in + "Port: 5\n", []string{"192.0.2.1:5"}},
+		{in + "Port: 5\nIPv4: no\nListenIP6: ::\n", []string{"[::]:5"}},
 		{in + "ListenIP: 127.0.0.1\nListenPort: 6\nListenIP6: ::1\n", []string{"127.0.0.1:6", "[::1]:6"}},
 	} {
 		s, err := ParseServer([]byte(c.text), "f")

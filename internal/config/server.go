@@ -58,6 +58,7 @@ type Main struct {
 	ContactEmail       Mailbox
 	ContactFingerprint string
 	Comments           string
+	MyFamily           Family
 
 	ModulePath Path
 	Module     Lines
@@ -102,6 +103,7 @@ type IncomingMMTP struct {
 	IP         netip.Addr
 	Hostname   Hostname
 	Port       Port
+	IPv4       bool
 	ListenIP   netip.Addr
 	ListenPort Port
 	ListenIP6  netip.Addr
@@ -109,8 +111,8 @@ type IncomingMMTP struct {
 	Deny       AddressSets
 }
 
-// Listen returns the addresses to listen on: an IPv4 one, and an IPv6 one
-// when ListenIP6 is given.
+// Listen returns the addresses to listen on: an IPv4 one, unless the mix has
+// none, and an IPv6 one when ListenIP6 is given.
 func (i *IncomingMMTP) Listen() []netip.AddrPort {
 	ip, port := i.ListenIP, i.ListenPort
 	if !ip.IsValid() {
@@ -119,7 +121,10 @@ func (i *IncomingMMTP) Listen() []netip.AddrPort {
 	if port == 0 {
 		port = i.Port
 	}
-	out := []netip.AddrPort{netip.AddrPortFrom(ip, uint16(port))}
+	var out []netip.AddrPort
+	if i.IPv4 {
+		out = append(out, netip.AddrPortFrom(ip, uint16(port)))
+	}
 	if i.ListenIP6.IsValid() {
 		out = append(out, netip.AddrPortFrom(i.ListenIP6, uint16(port)))
 	}
@@ -128,11 +133,13 @@ func (i *IncomingMMTP) Listen() []netip.AddrPort {
 
 // OutgoingMMTP is the section [Outgoing/MMTP].
 type OutgoingMMTP struct {
-	Enabled        bool
-	Retry          IntervalList
-	MaxConnections int
-	Allow          AddressSets
-	Deny           AddressSets
+	Enabled          bool
+	Retry            IntervalList
+	MaxConnections   int
+	IPv4, IPv6       bool
+	PrivateAddresses bool
+	Allow            AddressSets
+	Deny             AddressSets
 }
 
 // Mail holds the keys that the exits which write mail have in common.

@@ -2,8 +2,10 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
+	"mixminion/directory"
 	"mixminion/packet"
 )
 
@@ -29,6 +31,9 @@ func (m *Main) check(p *problems) {
 	}
 	if len(m.ContactFingerprint) > 128 {
 		p.add(in, "Contact-Fingerprint", "has %d characters; a descriptor holds 128", len(m.ContactFingerprint))
+	}
+	if len(m.MyFamily) > directory.MaxFamily {
+		p.add(in, "MyFamily", "names %d mixes; a descriptor holds %d", len(m.MyFamily), directory.MaxFamily)
 	}
 	if len(m.Comments) > 1024 {
 		p.add(in, "Comments", "has %d characters; a descriptor holds 1024", len(m.Comments))
@@ -85,6 +90,12 @@ func (s *Server) checkNetwork(p *problems) {
 		if in.Hostname == "" {
 			p.add("Incoming/MMTP", "Hostname", "is missing; other mixes reach this one by it")
 		}
+		if !in.IPv4 && !in.ListenIP6.IsValid() {
+			p.add("Incoming/MMTP", "IPv4", "is no, and ListenIP6 is missing: nobody could reach this mix")
+		}
+		if _, err := netip.ParseAddr(string(in.Hostname)); err == nil && in.ListenIP6.IsValid() {
+			p.add("Incoming/MMTP", "Hostname", "is an address; with ListenIP6 it must be a name, by which others find both addresses")
+		}
 		for _, a := range in.Listen() {
 			if a.Port() == 0 {
 				p.add("Incoming/MMTP", "Port", "is missing")
@@ -96,6 +107,9 @@ func (s *Server) checkNetwork(p *problems) {
 		}
 	}
 	if out := &s.OutgoingMMTP; out.Enabled {
+		if !out.IPv4 && !out.IPv6 {
+			p.add("Outgoing/MMTP", "IPv4", "is no, and IPv6 too: there is nothing to make connections with")
+		}
 		if out.MaxConnections < 1 {
 			p.add("Outgoing/MMTP", "MaxConnections", "is %d; it must be at least 1", out.MaxConnections)
 		}
@@ -183,6 +197,9 @@ func (s *Server) Warnings() []string {
 		w.add("", "", "neither [Incoming/MMTP] nor [Outgoing/MMTP] is enabled: this mix will do nothing")
 	} else if s.IncomingMMTP.Enabled && !s.OutgoingMMTP.Enabled {
 		w.add("Outgoing/MMTP", "Enabled", "is no: packets for other mixes cannot leave")
+	}
+	if s.IncomingMMTP.Enabled && s.IncomingMMTP.ListenIP6.IsValid() && s.OutgoingMMTP.Enabled && !s.OutgoingMMTP.IPv6 {
+		w.add("Outgoing/MMTP", "IPv6", "is no, though this mix listens at an IPv6 address; if it can make connections over IPv6, say so")
 	}
 	if s.OutgoingMMTP.Enabled {
 		w.retry("Outgoing/MMTP", s.OutgoingMMTP.Retry)

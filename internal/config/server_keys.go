@@ -111,6 +111,9 @@ func (m *Main) keys() []Key {
 			Doc: "The fingerprint of the operator's OpenPGP key. It is published."},
 		{Name: "Comments", To: &m.Comments,
 			Doc: "A remark about this mix. It is published."},
+		{Name: "MyFamily", To: &m.MyFamily, Example: "0123456789ABCDEF0123456789ABCDEF01234567",
+			Doc: "The other mixes that you run: their fingerprints, as mixminion list-servers -F fingerprint prints them, or nicknames, " +
+				"separated by commas. Each must name the others in turn; then no path of a user goes through two of them. It is published."},
 		{Name: "Mode", To: &m.Mode, Default: "relay",
 			Doc: "relay serves everybody; local, for one's own packets only, is " + later + "."},
 
@@ -212,10 +215,13 @@ func (i *IncomingMMTP) keys() []Key {
 				"Old descriptors need one; today's software goes by Hostname."},
 		{Name: "Port", To: &i.Port, Default: "48099",
 			Doc: "The port under which others reach this mix."},
+		{Name: "IPv4", To: &i.IPv4, Default: "yes",
+			Doc: "Whether others reach this mix over IPv4. A mix without is used only behind mixes that have IPv6 themselves. It is published."},
 		{Name: "ListenIP", To: &i.ListenIP,
 			Doc: "The IPv4 address to listen on, if it is not IP."},
 		{Name: "ListenIP6", To: &i.ListenIP6, Example: "::",
-			Doc: "An IPv6 address to listen on too. Without it, only IPv4 is served."},
+			Doc: "An IPv6 address to listen on too, :: for all. Without it, only IPv4 is served. With it, Hostname must be a name that leads to an IPv6 address, " +
+				"and the descriptor says that this mix can be reached there."},
 		{Name: "ListenPort", To: &i.ListenPort,
 			Doc: "The port to listen on, if it is not Port."},
 		{Name: "Allow", To: &i.Allow, Unused: noFilter, Doc: "Addresses to accept connections from."},
@@ -230,6 +236,13 @@ func (o *OutgoingMMTP) keys() []Key {
 			Doc: "The waits between attempts to reach another mix. After the last one its packets are given up."},
 		{Name: "MaxConnections", To: &o.MaxConnections, Default: "16",
 			Doc: "How many mixes to send to at the same time."},
+		{Name: "IPv4", To: &o.IPv4, Default: "yes",
+			Doc: "Whether to make connections over IPv4. It is published."},
+		{Name: "IPv6", To: &o.IPv6, Default: "no",
+			Doc: "Whether to make connections over IPv6. Say yes if this machine has it: only then can mixes without IPv4 follow this one. It is published."},
+		{Name: "PrivateAddresses", To: &o.PrivateAddresses, Default: "no",
+			Doc: "Whether to connect to addresses of this machine and of private networks too: for test networks. " +
+				"Packets may name any host, and so anybody could reach services that only this machine or its network should."},
 		{Name: "Allow", To: &o.Allow, Unused: noFilter, Doc: "Addresses to connect to."},
 		{Name: "Deny", To: &o.Deny, Unused: noFilter, Doc: "Addresses not to connect to."},
 	}

@@ -134,7 +134,7 @@ func config(o Options, name string, port uint16) (mix.Config, error) {
 		Nickname: name, Contact: "operator@" + name + ".example", Software: "Mixminion testnet",
 		KeyLifetime: 30 * 24 * time.Hour, KeyOverlap: 48 * time.Hour,
 		Hostname: "127.0.0.1", Port: port,
-		Rule: o.Rule, Interval: o.Interval, Jitter: 0.2, Relay: true, OutgoingRetry: retry,
+		Rule: o.Rule, Interval: o.Interval, Jitter: 0.2, Relay: true, DialPrivate: true, OutgoingRetry: retry,
 		Exits: append(exits, fragments),
 		Clock: o.Clock, Logger: o.Logger,
 	}
