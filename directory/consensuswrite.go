@@ -156,7 +156,13 @@ func appendPublished(out, body []byte) []byte {
 	if !bytes.Contains(body, []byte(":\n")) {
 		return append(out, body...)
 	}
-	return append(out, bytes.ReplaceAll(body, []byte(":\n"), []byte(": \n"))...)
+	for line := range bytes.Lines(body) {
+		if key := bytes.TrimSuffix(line, []byte(":\n")); len(key) < len(line) && bytes.IndexByte(key, ':') < 0 {
+			line = append(key[:len(key):len(key)], ": \n"...)
+		}
+		out = append(out, line...)
+	}
+	return out
 }
 
 func validIdentity(key *rsa.PublicKey) bool {

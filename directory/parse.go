@@ -274,8 +274,8 @@ func incomingFields(in *Incoming) []field {
 		}},
 		{key: "Key-Digest", set: ignore}, // the keyid is always computed from Identity
 		{key: "Protocols", required: true, set: into(&in.Protocols, parseList)},
-		{key: "Allow", many: true, set: ignore},
-		{key: "Deny", many: true, set: ignore},
+		{key: "Allow", many: true, set: checkAddressPattern},
+		{key: "Deny", many: true, set: checkAddressPattern},
 	}
 }
 
@@ -283,8 +283,8 @@ func outgoingFields(out *Outgoing) []field {
 	return []field{
 		{key: "Version", required: true, set: ignore},
 		{key: "Protocols", required: true, set: into(&out.Protocols, parseList)},
-		{key: "Allow", many: true, set: ignore},
-		{key: "Deny", many: true, set: ignore},
+		{key: "Allow", many: true, set: checkAddressPattern},
+		{key: "Deny", many: true, set: checkAddressPattern},
 	}
 }
 
