@@ -21,7 +21,7 @@ func TestBlockedServers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Import(descriptors(t)); err != nil {
+		if _, err := importTexts(t, c, descriptors(t)); err != nil {
 			t.Fatal(err)
 		}
 		return c

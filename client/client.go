@@ -108,13 +108,19 @@ func (c *Client) HasKeyring() (bool, error) {
 	return true, nil
 }
 
-// SaveKeyring writes the keyring, encrypted with password.
+// SaveKeyring writes the keyring, encrypted with password. The caller holds the lock, from before it read the keyring.
 func (c *Client) SaveKeyring(ring *keyring.Keyring, password []byte) error {
+	if err := c.checkLocked(); err != nil {
+		return fmt.Errorf("write keyring: %w", err)
+	}
 	text, err := ring.Marshal(rand.Reader, password)
 	if err != nil {
 		return fmt.Errorf("write keyring: %w", err)
 	}
-	return durable.WriteFile(c.path(keysDir, keyringFile), text, 0o600)
+	if err := durable.WriteFile(c.path(keysDir, keyringFile), text, 0o600); err != nil {
+		return fmt.Errorf("write keyring: %w", explain(err))
+	}
+	return nil
 }
 
 // Keys returns what the keyring's owner can open messages with.

@@ -75,7 +75,7 @@ func TestImportBlankLines(t *testing.T) {
 		"in front": slices.Concat([]byte("\n"), a), "behind": slices.Concat(a, []byte("\n")), "between": slices.Concat(a, []byte("\n"), b),
 	} {
 		c, _ := newClient(t)
-		added, err := c.Import(text)
+		added, err := importTexts(t, c, text)
 		if err != nil {
 			t.Errorf("%s: added %v, error %q", name, nicknames(added), err)
 		}
@@ -88,7 +88,7 @@ func TestNicknameOfExpired(t *testing.T) {
 	c, clk := newClient(t, s[0].descriptor(t, lifetime(-time.Hour, 0, 2)))
 	clk.Advance(5 * day)
 	impostor := s[1].descriptor(t, func(f *directory.Fields) { f.Nickname = "alder" })
-	if added, err := c.Import(impostor); err == nil {
+	if added, err := importTexts(t, c, impostor); err == nil {
 		t.Errorf("another key took over the nickname of an expired server: %v", nicknames(added))
 	}
 }

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"mixminion/internal/clock"
 	"mixminion/internal/crypt"
 	"mixminion/message"
+	"mixminion/message/keyring"
 	"mixminion/packet"
 	"mixminion/path"
 )
@@ -130,6 +132,32 @@ func newClient(t testing.TB, texts ...[]byte) (*client.Client, *clock.Manual) {
 	return c, clk
 }
 
+// importTexts imports descriptors under the lock.
+func importTexts(t testing.TB, c *client.Client, text []byte) (added []*directory.Descriptor, err error) {
+	t.Helper()
+	underLock(t, c, func() { added, err = c.Import(text) })
+	return added, err
+}
+
+// saveKeyring saves a keyring under the lock.
+func saveKeyring(t testing.TB, c *client.Client, ring *keyring.Keyring, password []byte) (err error) {
+	t.Helper()
+	underLock(t, c, func() { err = c.SaveKeyring(ring, password) })
+	return err
+}
+
+func underLock(t testing.TB, c *client.Client, work func()) {
+	t.Helper()
+	unlock, err := c.Lock(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	work()
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func newHome(t testing.TB, texts ...[]byte) (*client.Client, *clock.Manual, string) {
 	t.Helper()
 	home := t.TempDir()
@@ -139,7 +167,7 @@ func newHome(t testing.TB, texts ...[]byte) (*client.Client, *clock.Manual, stri
 		t.Fatal(err)
 	}
 	for _, text := range texts {
-		if _, err := c.Import(text); err != nil {
+		if _, err := importTexts(t, c, text); err != nil {
 			t.Fatal(err)
 		}
 	}

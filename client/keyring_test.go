@@ -26,7 +26,7 @@ func TestKeyring(t *testing.T) {
 	}
 	ring, secret := identity(t, "Twain", noon)
 	for _, password := range []string{"", "one", "another"} { // each replaces the one before
-		if err := c.SaveKeyring(ring, []byte(password)); err != nil {
+		if err := saveKeyring(t, c, ring, []byte(password)); err != nil {
 			t.Fatal(err)
 		}
 		again, err := c.Keyring([]byte(password))
@@ -78,7 +78,7 @@ func TestKeyring(t *testing.T) {
 	if _, err := c.Keyring(nil); err == nil {
 		t.Error("a directory was read")
 	}
-	if err := c.SaveKeyring(ring, nil); err == nil {
+	if err := saveKeyring(t, c, ring, nil); err == nil {
 		t.Error("a directory was replaced")
 	}
 }
@@ -117,7 +117,7 @@ func TestKeyringOfFirstImplementation(t *testing.T) {
 		t.Errorf("%d identities, want %d", len(got), len(want.Keys))
 	}
 	// It stays readable when this program has written it.
-	if err := c.SaveKeyring(ring, []byte(want.Password)); err != nil {
+	if err := saveKeyring(t, c, ring, []byte(want.Password)); err != nil {
 		t.Fatal(err)
 	}
 	again, err := c.Keyring([]byte(want.Password))
@@ -150,7 +150,7 @@ func TestOpenRefuses(t *testing.T) {
 	if _, err := c.Servers(); err == nil {
 		t.Error("no error without the directory")
 	}
-	if _, err := c.Import(nil); err == nil {
+	if _, err := importTexts(t, c, nil); err == nil {
 		t.Error("no error without the directory")
 	}
 }

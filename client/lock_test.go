@@ -5,14 +5,20 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"mixminion/client"
+	"mixminion/message"
+	"mixminion/message/keyring"
 )
 
 // helperEnv makes TestHelperProcess another process of this test: its value says which.
@@ -20,6 +26,43 @@ const (
 	helperEnv = "MIXMINION_TEST_HELPER"
 	homeEnv   = "MIXMINION_TEST_HOME"
 )
+
+// What changes the home directory wants the lock, and changes nothing without it.
+func TestNotLocked(t *testing.T) {
+	c, _, home := newHome(t)
+	files := func() (names []string) {
+		t.Helper()
+		err := filepath.WalkDir(home, func(name string, _ fs.DirEntry, err error) error {
+			names = append(names, name)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return names
+	}
+	pool, err := c.Fragments()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := files()
+	for name, err := range map[string]error{
+		"import":            func() error { _, err := c.Import(descriptors(t)); return err }(),
+		"save keyring":      c.SaveKeyring(new(keyring.Keyring), nil),
+		"generate user key": func() error { _, err := c.GenerateUserKey(nil); return err }(),
+		"enqueue":           func() error { _, err := c.Enqueue(&client.Prepared{}); return err }(),
+		"flush":             func() error { _, err := c.Flush(t.Context(), nil, 0, nil); return err }(),
+		"clean":             func() error { _, _, err := c.Clean(0, nil); return err }(),
+		"remove fragments":  pool.Remove(message.ID{}),
+	} {
+		if !errors.Is(err, client.ErrNotLocked) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if d := cmp.Diff(before, files()); d != "" {
+		t.Error(d)
+	}
+}
 
 // TestHelperProcess is no test: other tests run it in processes of their own.
 func TestHelperProcess(t *testing.T) {

@@ -291,7 +291,7 @@ func TestPrepareRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			user, _, _ := newHome(t)
 			if c.servers != nil {
-				if _, err := user.Import(c.servers); err != nil {
+				if _, err := importTexts(t, user, c.servers); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -420,7 +420,7 @@ func TestPrepareAtOnce(t *testing.T) {
 		})
 	}
 	wg.Go(func() {
-		if _, err := c.Import(mixServers()[0].descriptor(t, lifetime(0, 0, 30))); err != nil {
+		if _, err := importTexts(t, c, mixServers()[0].descriptor(t, lifetime(0, 0, 30))); err != nil {
 			t.Error(err)
 		}
 	})

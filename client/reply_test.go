@@ -60,7 +60,7 @@ func open(t testing.TB, c *client.Client, ring *keyring.Keyring, to client.Addre
 func TestReply(t *testing.T) {
 	c, _ := newClient(t, descriptors(t))
 	ring, secret := identity(t, "Twain", noon)
-	if err := c.SaveKeyring(ring, []byte("password")); err != nil {
+	if err := saveKeyring(t, c, ring, []byte("password")); err != nil {
 		t.Fatal(err)
 	}
 	to := parseAddress(t, "alice@example.com")

@@ -27,8 +27,11 @@ var (
 const maxImport = 64 << 20
 
 // Import adds the descriptors in text to those that the client knows. It returns the ones it added. A descriptor that is expired,
-// superseded, known or contradicts a known server is left out, and errors (joined) say why.
+// superseded, known or contradicts a known server is left out, and errors (joined) say why. The caller holds the lock.
 func (c *Client) Import(text []byte) ([]*directory.Descriptor, error) {
+	if err := c.checkLocked(); err != nil {
+		return nil, fmt.Errorf("import: %w", err)
+	}
 	if len(text) > maxImport {
 		return nil, fmt.Errorf("import: %d MB of descriptors are too much", len(text)>>20)
 	}
@@ -112,7 +115,7 @@ func (c *Client) store(d *directory.Descriptor) error {
 		path = c.path(importedDir, fmt.Sprintf("%s.%d", name, n))
 	}
 	if err := durable.WriteFile(path, d.Text(), 0o600); err != nil {
-		return fmt.Errorf("import %s: %w", d.Nickname, err)
+		return fmt.Errorf("import %s: %w", d.Nickname, explain(err))
 	}
 	return nil
 }

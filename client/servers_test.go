@@ -128,12 +128,12 @@ func TestImport(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			client, _, home := newHome(t)
 			if c.before != nil {
-				if _, err := client.Import(c.before); err != nil {
+				if _, err := importTexts(t, client, c.before); err != nil {
 					t.Fatal(err)
 				}
 			}
 			before := known(t, client)
-			added, err := client.Import(c.text)
+			added, err := importTexts(t, client, c.text)
 			if d := cmp.Diff(c.added, nicknames(added)); d != "" {
 				t.Errorf("added: %s", d)
 			}
@@ -182,7 +182,7 @@ func TestImportedFiles(t *testing.T) {
 		}
 	}
 	// Two descriptors that were published in one second.
-	if _, err := c.Import(mixServers()[0].descriptor(t, lifetime(-time.Hour, 0, 40))); err != nil {
+	if _, err := importTexts(t, c, mixServers()[0].descriptor(t, lifetime(-time.Hour, 0, 40))); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(home, "imported", "alder-20261120110000.1")); err != nil {
@@ -206,14 +206,14 @@ func TestModes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Import(descriptors(t)); err != nil {
+	if _, err := importTexts(t, c, descriptors(t)); err != nil {
 		t.Fatal(err)
 	}
 	ring, err := c.Keyring(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.SaveKeyring(ring, []byte("password")); err != nil {
+	if err := saveKeyring(t, c, ring, []byte("password")); err != nil {
 		t.Fatal(err)
 	}
 	files := 0
@@ -239,14 +239,14 @@ func TestModes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := len(serverNames) + 1; files != want {
+	if want := len(serverNames) + 2; files != want { // the keyring and the lock
 		t.Errorf("%d files, want %d", files, want)
 	}
 }
 
 func TestImportTooMuch(t *testing.T) {
 	c, _, home := newHome(t)
-	_, err := c.Import(make([]byte, 64<<20+1))
+	_, err := importTexts(t, c, make([]byte, 64<<20+1))
 	if err == nil || !strings.Contains(err.Error(), "64 MB") {
 		t.Error(err)
 	}
@@ -268,7 +268,7 @@ func TestDamagedFile(t *testing.T) {
 		}
 		for what, err := range map[string]error{
 			"servers": func() error { _, err := c.Servers(); return err }(),
-			"import":  func() error { _, err := c.Import(descriptors(t)); return err }(),
+			"import":  func() error { _, err := importTexts(t, c, descriptors(t)); return err }(),
 			"prepare": func() error {
 				_, err := c.Prepare(t.Context(), client.Message{To: parseAddress(t, "drop")}, nil)
 				return err
@@ -318,7 +318,7 @@ func TestServersSortedWithoutExpired(t *testing.T) {
 		t.Error(d)
 	}
 	// Its successor may come, and the old file does not matter.
-	if _, err := c.Import(s[3].descriptor(t, lifetime(0, 2, 30))); err != nil {
+	if _, err := importTexts(t, c, s[3].descriptor(t, lifetime(0, 2, 30))); err != nil {
 		t.Error(err)
 	}
 	if got := known(t, c); len(got) != 5 {
@@ -409,7 +409,7 @@ func TestHomeOfFirstImplementation(t *testing.T) {
 	if got := c.Keys(ring).Identities; len(got) == 0 {
 		t.Error("no secret of the keyring is valid")
 	}
-	if _, err := c.Import(descriptors(t, func(f *directory.Fields) {
+	if _, err := importTexts(t, c, descriptors(t, func(f *directory.Fields) {
 		f.Published, f.ValidAfter, f.ValidUntil = newest.UTC().Truncate(time.Second), newest.UTC().Truncate(day), newest.UTC().Truncate(day).Add(30*day)
 	})); err != nil {
 		t.Error(err)

@@ -36,7 +36,7 @@ func saveKeyring(t *testing.T, u *user, password string) {
 	if _, err := ring.Generate(rand.Reader, "twain", time.Now(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if err := u.SaveKeyring(ring, []byte(password)); err != nil {
+	if err := u.locked(t.Context(), new(streams), func() error { return u.SaveKeyring(ring, []byte(password)) }); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -53,8 +53,15 @@ func network(t *testing.T, mixes int, rule mix.Rule) (*testnet.Sink, *client.Cli
 	if err != nil {
 		t.Fatal(err)
 	}
+	unlock, err := user.Lock(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if added, err := user.Import(net.Descriptors()); err != nil || len(added) < mixes {
 		t.Fatalf("%d servers imported: %v", len(added), err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
 	}
 	return sink, user, clk
 }
