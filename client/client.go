@@ -4,6 +4,7 @@
 //
 // A home directory looks like that of the first implementation:
 //
+//	dir.gz, dir-*.sig  the directory as it was downloaded, and its detached signatures
 //	imported/          descriptors of servers, one per file
 //	keys/keyring.txt   the secrets of the user's identities, encrypted (E2E-spec A.2)
 //	surbs/used         which reply blocks were used, in a form of our own; surbs/log.* of 0.0.8 is kept up beside it
@@ -24,6 +25,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"mixminion/dirclient"
 	"mixminion/internal/clock"
 	"mixminion/internal/store/durable"
 	"mixminion/message"
@@ -41,6 +43,11 @@ type Options struct {
 	BlockServers, BlockEntries, BlockExits []string
 	// Connect is how long to wait for a server, 0 means the default of package mmtp.
 	Connect time.Duration
+	// Directories says who is trusted to sign the directory and where to download it; Open fills in Dir and the clock. If nobody is trusted there is
+	// no directory, and paths are chosen among all servers that were imported.
+	Directories dirclient.Options
+	// UseOldDirectory has paths chosen from a directory that is too old otherwise: see directory.Grace.
+	UseOldDirectory bool
 }
 
 // A Client works on one home directory.
@@ -48,6 +55,7 @@ type Client struct {
 	home  string
 	opts  Options
 	clock clock.Clock
+	dirs  *dirclient.Client
 	locks atomic.Int32 // how many calls of Lock hold the lock: 0 or 1
 }
 
@@ -56,7 +64,8 @@ func Open(home string, opts Options) (*Client, error) {
 	if opts.Clock == nil {
 		opts.Clock = clock.Real{}
 	}
-	c := &Client{home: home, opts: opts, clock: opts.Clock}
+	opts.Directories.Dir, opts.Directories.Fetch.Now = home, opts.Clock.Now
+	c := &Client{home: home, opts: opts, clock: opts.Clock, dirs: dirclient.New(opts.Directories)}
 	for _, dir := range []string{home, c.path(importedDir), c.path(keysDir), c.path(queueDir)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("open home directory: %w", explain(err))

@@ -112,6 +112,10 @@ type FeatureQuery struct {
 	// Apart gives each descriptor a row of its own in any case.
 	Apart bool
 
+	// Recommended says which servers are recommended; nil means all. OnlyRecommended leaves the others out.
+	Recommended     func(*directory.Descriptor) bool
+	OnlyRecommended bool
+
 	BlockServers, BlockEntries, BlockExits []string // as in Options, for FeatureStatus
 }
 
@@ -122,17 +126,22 @@ type FeatureRow struct {
 	Values      []string // one for each feature that was asked for
 }
 
-// ListFeatures makes the table that q asks for, sorted by nickname and then by time. Every descriptor that it is given counts as
-// recommended. Errors wrap ErrUnknownServer.
+// ListFeatures makes the table that q asks for, sorted by nickname and then by time. Errors wrap ErrUnknownServer.
 func ListFeatures(servers []*directory.Descriptor, q FeatureQuery) ([]FeatureRow, error) {
 	byName := map[string][]*directory.Descriptor{}
 	for _, d := range servers {
+		if q.OnlyRecommended && !q.recommends(d) {
+			continue
+		}
 		name := strings.ToLower(d.Nickname)
 		byName[name] = append(byName[name], d)
 	}
 	var names []string
 	for _, n := range q.Names {
 		if byName[strings.ToLower(n)] == nil {
+			if q.OnlyRecommended && slices.ContainsFunc(servers, func(d *directory.Descriptor) bool { return d.HasNickname(n) }) {
+				return nil, fmt.Errorf("%w for %s that is recommended", ErrUnknownServer, n)
+			}
 			return nil, fmt.Errorf("%w for %s", ErrUnknownServer, n)
 		}
 		names = append(names, strings.ToLower(n))
@@ -148,6 +157,10 @@ func ListFeatures(servers []*directory.Descriptor, q FeatureQuery) ([]FeatureRow
 		rows = append(rows, q.rows(byName[n])...)
 	}
 	return rows, nil
+}
+
+func (q *FeatureQuery) recommends(d *directory.Descriptor) bool {
+	return q.Recommended == nil || q.Recommended(d)
 }
 
 // rows lists one server.
@@ -222,6 +235,9 @@ func (q *FeatureQuery) value(d *directory.Descriptor, sections []directory.Secti
 
 func (q *FeatureQuery) status(d *directory.Descriptor) string {
 	var against []string
+	if !q.recommends(d) {
+		against = append(against, "not recommended")
+	}
 	for _, b := range []struct {
 		names []string
 		text  string

@@ -35,9 +35,13 @@ func (c *Client) Import(text []byte) ([]*directory.Descriptor, error) {
 	if len(text) > maxImport {
 		return nil, fmt.Errorf("import: %d MB of descriptors are too much", len(text)>>20)
 	}
-	known, err := c.allServers()
+	known, err := c.imported()
 	if err != nil {
 		return nil, err
+	}
+	// A directory that cannot be used is no reason to import nothing.
+	if d, err := c.dirs.Held(); err == nil && d != nil {
+		known = append(known, d.Servers...)
 	}
 	parts := splitDescriptors(text)
 	if len(parts) == 0 {
@@ -120,18 +124,33 @@ func (c *Client) store(d *directory.Descriptor) error {
 	return nil
 }
 
-// Servers returns all descriptors that the client knows and that have not expired, sorted by nickname.
+// Servers returns all descriptors that have not expired: those of the directory, if there is one, of whatever age, and of what was imported those of
+// other servers. They are sorted by nickname.
 func (c *Client) Servers() ([]*directory.Descriptor, error) {
-	all, err := c.allServers()
+	all, err := c.imported()
 	if err != nil {
 		return nil, err
+	}
+	d, err := c.dirs.Held()
+	if err != nil {
+		return nil, err
+	}
+	if d != nil {
+		all = sortByName(append(beside(d, all), d.Servers...))
 	}
 	now := c.clock.Now()
 	return slices.DeleteFunc(all, func(d *directory.Descriptor) bool { return d.Expired(now) }), nil
 }
 
-// allServers includes the expired ones, whose nicknames are still taken.
-func (c *Client) allServers() ([]*directory.Descriptor, error) {
+func sortByName(list []*directory.Descriptor) []*directory.Descriptor {
+	slices.SortStableFunc(list, func(a, b *directory.Descriptor) int {
+		return strings.Compare(strings.ToLower(a.Nickname), strings.ToLower(b.Nickname))
+	})
+	return list
+}
+
+// imported returns all descriptors that were imported, also the expired ones, whose nicknames are still taken.
+func (c *Client) imported() ([]*directory.Descriptor, error) {
 	entries, err := os.ReadDir(c.path(importedDir))
 	if err != nil {
 		return nil, fmt.Errorf("read imported servers: %w", err)
@@ -147,10 +166,7 @@ func (c *Client) allServers() ([]*directory.Descriptor, error) {
 		}
 		list = append(list, d)
 	}
-	slices.SortStableFunc(list, func(a, b *directory.Descriptor) int {
-		return strings.Compare(strings.ToLower(a.Nickname), strings.ToLower(b.Nickname))
-	})
-	return list, nil
+	return sortByName(list), nil
 }
 
 func readDescriptor(path string) (*directory.Descriptor, error) {
@@ -176,15 +192,15 @@ func (c *Client) lookupFile(name string) (*directory.Descriptor, error) {
 
 // selectPaths chooses paths among the servers that the client knows.
 func (c *Client) selectPaths(spec path.Spec, req path.Request) ([]path.Path, []path.Warning, error) {
-	servers, err := c.Servers()
+	servers, d, err := c.network()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("choose a path: %w", err)
 	}
-	req.Lookup = c.lookupFile
+	req.Lookup, req.Recommended = c.lookupFile, recommends(d)
 	req.BlockServers, req.BlockEntries, req.BlockExits = c.opts.BlockServers, c.opts.BlockEntries, c.opts.BlockExits
 	paths, warnings, err := path.Select(rand.Reader, servers, spec, req)
 	if err != nil {
 		return nil, nil, fmt.Errorf("choose a path: %w", err)
 	}
-	return paths, warnings, nil
+	return paths, append(warnings, unlisted(d, paths)...), nil
 }
