@@ -19,8 +19,8 @@ func (c *Client) UpdateServers(ctx context.Context) (*dirclient.Update, error) {
 	return up, explain(err)
 }
 
-// UpdateDue reports whether a directory should be downloaded before packets are made: there are authorities to trust, and none was
-// downloaded since midnight (UTC).
+// UpdateDue reports whether a directory should be downloaded before packets are made: there are authorities to trust, and none
+// that can be used was downloaded since midnight (UTC).
 func (c *Client) UpdateDue() bool { return c.dirs.Due() }
 
 // HasAuthorities reports whether there are authorities to trust, so that directories can be downloaded.

@@ -86,8 +86,15 @@ func (c *Client) read() (*Consensus, error) {
 // LastDay is the day (UTC) of the last download, as midnight; zero if there was none.
 func (c *Client) LastDay() time.Time { return readDay(c.opts.Dir) }
 
-// Due reports whether a directory has to be downloaded before packets are made (dir-spec 8).
-func (c *Client) Due() bool { return c.Trusts() && Due(c.now(), c.LastDay()) }
+// Due reports whether a directory has to be downloaded before packets are made (dir-spec 8): since midnight none was, or what is held is
+// missing or cannot be used.
+func (c *Client) Due() bool {
+	if !c.Trusts() {
+		return false
+	}
+	held, err := c.Held()
+	return held == nil || err != nil || Due(c.now(), held.Day)
+}
 
 // maxSources is how many places one download tries.
 const maxSources = 8

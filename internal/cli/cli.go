@@ -33,6 +33,8 @@ type streams struct {
 	quiet    bool
 	verbose  bool
 	machine  statusFD
+	// refresh, if not nil, is what openUser does for the command about the directory.
+	refresh func(*user) error
 }
 
 // say writes a line about the work in hand.
@@ -143,11 +145,11 @@ func newMixminion(s *streams) *cobra.Command {
 	root.AddCommand(newSend(s, &configFile), newQueue(s, &configFile), newFlush(s, &configFile), newInspectQueue(s, &configFile), newCleanQueue(s, &configFile))
 	root.AddCommand(newAgent(s, &configFile))
 	root.AddCommand(newImportServer(s, &configFile), newDemo(s), newVersion(s, "Mixminion"))
-	root.AddCommand(newListServers(s, &configFile), newUpdateServers(), newPing(s, &configFile), newCountPackets(s))
+	root.AddCommand(newListServers(s, &configFile), newUpdateServers(s, &configFile), newPing(s, &configFile), newCountPackets(s))
 	root.AddCommand(newShell(s), newCompletion(s, "mixminion"))
 	root.AddCommand(newDecode(s, &configFile), newListFragments(s, &configFile), newReassemble(s, &configFile), newPurgeFragments(s, &configFile))
 	root.AddCommand(newGenerateSURB(s, &configFile), newGenerateKey(s, &configFile), newInspectSURB(s, &configFile))
-	addDownload(root) // after all commands
+	addDownload(root, s) // after all commands
 	return root
 }
 

@@ -21,7 +21,8 @@ type user struct {
 	cfg *config.Client
 }
 
-// openUser reads the configuration (file, or the usual places when file is empty) and opens the home directory.
+// openUser reads the configuration (file, or the usual places when file is empty) and opens the home directory. For commands that look mixes up it
+// downloads the directory if need be.
 func openUser(s *streams, file string) (*user, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -34,15 +35,26 @@ func openUser(s *streams, file string) (*user, error) {
 	for _, w := range cfg.Warnings() {
 		s.say("Warning: %s", w)
 	}
+	dirs, err := directories(&cfg.Directories)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
 	dir := cfg.User.UserDir.In("", home)
 	c, err := client.Open(dir, client.Options{
 		Connect:      cfg.Network.Timeout.Duration(),
 		BlockServers: cfg.Security.BlockServers, BlockEntries: cfg.Security.BlockEntries, BlockExits: cfg.Security.BlockExits,
+		Directories: dirs, UseOldDirectory: cfg.Directories.UseOldDirectory,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &user{Client: c, cfg: cfg}, nil
+	u := &user{Client: c, cfg: cfg}
+	if s.refresh != nil {
+		if err := s.refresh(u); err != nil {
+			return nil, err
+		}
+	}
+	return u, nil
 }
 
 func readClientConfig(file, home string) (*config.Client, error) {

@@ -32,8 +32,10 @@ func newListServers(s *streams, configFile *string) *cobra.Command {
 			"  mixminion list-servers -T                   and until when\n" +
 			"  mixminion list-servers -F caps,fingerprint  their identity keys, to compare with others\n" +
 			"  mixminion list-servers -JT -F software      in columns, with the software they run\n\n" +
-			"Every mix that you have imported counts as recommended. With times, neighbouring\n" +
-			"lifetimes of one mix that do not differ in what is listed are joined into one.",
+			"Recommended are the mixes that the directory recommends. Mixes that you have imported count\n" +
+			"as recommended only as long as you have no directory; beside one, random paths never use\n" +
+			"them. With times, neighbouring lifetimes of one mix that do not differ in what is listed\n" +
+			"are joined into one.",
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if o.listFeatures {
 				return printFeatures(s.out)
@@ -76,13 +78,18 @@ func listServers(s *streams, configFile string, names []string, o listOptions) e
 	if err != nil {
 		return err
 	}
+	recommended, err := u.Recommended()
+	if err != nil {
+		return err
+	}
 	if len(servers) == 0 && len(names) == 0 {
-		s.say("You know no mixes. Add some with mixminion import-server.")
+		s.say("You know no mixes. Add some with mixminion import-server, or download a directory with mixminion update-servers.")
 		return nil
 	}
 	rows, err := client.ListFeatures(servers, client.FeatureQuery{
 		Features: features, Names: names, Now: time.Now(),
 		Times: o.layout.times || o.layout.cascade && !o.layout.cascadeFeatures, Apart: o.noCollapse,
+		Recommended: recommended, OnlyRecommended: o.recommended,
 		BlockServers: u.cfg.Security.BlockServers, BlockEntries: u.cfg.Security.BlockEntries, BlockExits: u.cfg.Security.BlockExits,
 	})
 	if err != nil {

@@ -86,14 +86,19 @@ func TestPrintFeatures(t *testing.T) {
 	}
 }
 
-func TestCheckDownload(t *testing.T) {
+func TestParseDownload(t *testing.T) {
 	for _, v := range []string{"no", "N", "0", "false", "f"} {
-		if err := checkDownload(v); err != nil {
-			t.Errorf("%s: %v", v, err)
+		if mode, err := parseDownload(v); err != nil || mode != downloadNever {
+			t.Errorf("%s: %v, %v", v, mode, err)
 		}
 	}
-	for _, v := range []string{"yes", "Y", "1", "TRUE", "t", "force", "", "perhaps"} {
-		if checkDownload(v) == nil {
+	for _, v := range []string{"yes", "Y", "1", "TRUE", "t", "force"} {
+		if mode, err := parseDownload(v); err != nil || mode != downloadAlways {
+			t.Errorf("%s: %v, %v", v, mode, err)
+		}
+	}
+	for _, v := range []string{"", "perhaps"} {
+		if _, err := parseDownload(v); err == nil {
 			t.Errorf("%q: no error", v)
 		}
 	}

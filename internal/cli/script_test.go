@@ -44,6 +44,10 @@ func TestScripts(t *testing.T) {
 			"waitmail":    waitMail,
 			"waitfor":     waitFor,
 			"mixes":       mixes,
+
+			"directoryserver": directoryServer,
+			"publish":         publishDirectory,
+			"uploaded":        uploadedBy,
 		},
 		RequireExplicitExec: true,
 	})

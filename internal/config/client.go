@@ -95,7 +95,7 @@ func (c *Client) Sections() []Section {
 				{Name: "UseOldDirectory", To: &c.Directories.UseOldDirectory, Default: "no",
 					Doc: "Whether to go on using a directory that ended more than 48 hours ago, if no newer one can be had. " +
 						"The mixes that it lists may be gone or in wrong hands."},
-				{Name: "MaxSkew", To: &c.Directories.MaxSkew, Default: "10 minutes", Doc: skewDoc},
+				{Name: "MaxSkew", To: &c.Directories.MaxSkew, Default: "10 minutes", Unused: skewUnused, Doc: skewDoc},
 				{Name: "AllowOldDirectoryFormat", To: &c.Directories.AllowOldDirectoryFormat, Default: "yes",
 					Unused: "directories of the time before 0.0.8 have but one signature and are never used",
 					Doc:    "Whether to read directories of the time before 0.0.8."},

@@ -23,7 +23,8 @@ const (
 	mirrorDoc = "A place to download the directory from beside the authorities: any web server that has their files. It need not be trusted."
 	proxyDoc  = "The proxy for connections to directory servers: none, environment (what http_proxy and https_proxy say), " +
 		"or a URL that begins with http://, https:// or socks5://. Tor is socks5://127.0.0.1:9050."
-	skewDoc = "How much too early, by our clock, a directory may begin."
+	skewDoc    = "How far the clock of a directory server may differ from ours."
+	skewUnused = "a directory is taken from an hour before it begins"
 
 	authorityExample = "0123456789ABCDEF0123456789ABCDEF01234567 https://directory.example.com/"
 	mirrorExample    = "https://mirror.example.com/mixminion/"

@@ -33,7 +33,7 @@ func (s *Server) Sections() []Section {
 				{Name: "Authority", To: &s.Directories.Authority, Example: authorityExample, Doc: authorityDoc},
 				{Name: "ServerURL", To: &s.Directories.ServerURL, Example: mirrorExample, Doc: mirrorDoc},
 				{Name: "Proxy", To: &s.Directories.Proxy, Default: "none", Doc: proxyDoc},
-				{Name: "MaxSkew", To: &s.Directories.MaxSkew, Default: "10 minutes", Doc: skewDoc},
+				{Name: "MaxSkew", To: &s.Directories.MaxSkew, Default: "10 minutes", Unused: skewUnused, Doc: skewDoc},
 			},
 		},
 		{
