@@ -101,15 +101,8 @@ func (t *tally) servers() (included []*directory.Descriptor, excluded []Exclusio
 		}
 		excluded = append(excluded, Exclusion{Nickname: strings.Join(c.names, ", "), Fingerprint: c.id.Fingerprint(), Reason: reason})
 	}
-	size := 0
-	for _, d := range chosen {
-		size += len(d.Text())
-	}
-	if len(chosen) > maxInAll || size > maxBytes {
-		var out []Exclusion
-		chosen, out = t.onlyMajority(chosen)
-		excluded = append(excluded, out...)
-	}
+	chosen, out := t.fit(chosen, maxInAll, maxBytes)
+	excluded = append(excluded, out...)
 	for _, d := range chosen {
 		included = append(included, d.Descriptor)
 	}
@@ -146,12 +139,19 @@ func (t *tally) choose(c *candidate) (in []*descriptor, out []Exclusion) {
 		}
 		out = append(out, exclusion(d, reason))
 	}
-	if len(in) > maxPerServer {
-		var more []Exclusion
-		in, more = t.onlyMajority(in)
-		out = append(out, more...)
+	in, more := t.fit(in, maxPerServer, maxBytes)
+	return in, append(out, more...)
+}
+
+// fit leaves descriptors out if there are more than a number, or if they have more bytes.
+func (t *tally) fit(chosen []*descriptor, number, bytes int) (in []*descriptor, out []Exclusion) {
+	for _, d := range chosen {
+		bytes -= len(d.Text())
 	}
-	return in, out
+	if len(chosen) > number || bytes < 0 {
+		return t.onlyMajority(chosen)
+	}
+	return chosen, nil
 }
 
 func (t *tally) onlyMajority(ds []*descriptor) (in []*descriptor, out []Exclusion) {

@@ -174,6 +174,21 @@ func TestTooManyDescriptors(t *testing.T) {
 	}
 }
 
+func TestFit(t *testing.T) {
+	w := newWorld(t, 3)
+	a, b := &descriptor{w.plain(0, "alpha"), 1}, &descriptor{w.plain(1, "bravo"), 2}
+	size := len(a.Text()) + len(b.Text())
+	tl := tally{members: 3}
+	for name, c := range map[string]struct{ number, bytes, want int }{
+		"both fit": {2, size, 2}, "too many": {1, size, 1}, "too long": {2, size - 1, 1},
+	} {
+		in, out := tl.fit([]*descriptor{a, b}, c.number, c.bytes)
+		if len(in) != c.want || len(in)+len(out) != 2 || in[len(in)-1] != b {
+			t.Errorf("%s: %d in, %d out", name, len(in), len(out))
+		}
+	}
+}
+
 func TestHistory(t *testing.T) {
 	w := newWorld(t, 3)
 	one, two := sha256.Sum256([]byte("one")), sha256.Sum256([]byte("two"))
