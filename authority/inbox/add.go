@@ -63,7 +63,7 @@ func (b *Inbox) add(d *directory.Descriptor, source string, now time.Time) (Rece
 		}
 	}
 	if record.Decision == Pending && b.cfg.AutoApprove && b.count(Approved) < b.cfg.Limits.AutoApproved {
-		record = Record{ID: id, Nickname: d.Nickname, Decision: Approved, Recommend: Automatic, Day: day(now), Reason: "approved by AutoApprove"}
+		record = Record{ID: id, Nickname: d.Nickname, Decision: Approved, Recommend: Automatic, Day: day(now), Reason: "approved without being asked about"}
 		if err := b.decide(record); err != nil {
 			return Receipt{}, err
 		}

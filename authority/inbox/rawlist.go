@@ -110,6 +110,8 @@ func (b *Inbox) passedOn(now time.Time) (list []*directory.Descriptor) {
 // A Summary counts what became of the descriptors of a list.
 type Summary struct {
 	New, Known, Refused int
+	// Receipts are those of all that were not refused.
+	Receipts []Receipt
 	// Errs are some of the reasons of refusals.
 	Errs []error
 }
@@ -175,6 +177,9 @@ func (b *Inbox) AddList(ctx context.Context, text, source string) (sum Summary, 
 					sum.Known++
 				default:
 					sum.New++
+				}
+				if err == nil {
+					sum.Receipts = append(sum.Receipts, receipt)
 				}
 			}
 			return nil

@@ -48,6 +48,8 @@ func TestScripts(t *testing.T) {
 			"directoryserver": directoryServer,
 			"publish":         publishDirectory,
 			"uploaded":        uploadedBy,
+			"cmpre":           compareLines,
+			"damage":          damageFile,
 		},
 		RequireExplicitExec: true,
 	})
@@ -207,9 +209,15 @@ func TestDocumentedCommands(t *testing.T) {
 	}
 }
 
-// TestREADMEConfiguration: the configuration that the README shows is one.
-func TestREADMEConfiguration(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
+// TestShownConfigurations: the configurations that the documents show are some.
+func TestShownConfigurations(t *testing.T) {
+	for _, file := range []string{"../../README.md", "../../docs/authority.md"} {
+		t.Run(filepath.Base(file), func(t *testing.T) { testShownConfiguration(t, file) })
+	}
+}
+
+func testShownConfiguration(t *testing.T, file string) {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +226,7 @@ func TestREADMEConfiguration(t *testing.T) {
 	if !ok || !ok2 {
 		t.Fatal("no configuration found")
 	}
-	cfg, err := config.ParseServer([]byte("[Server]"+block), "README.md")
+	cfg, err := config.ParseServer([]byte("[Server]"+block), file)
 	if err != nil {
 		t.Fatal(err)
 	}

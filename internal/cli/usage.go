@@ -20,6 +20,8 @@ func explainArgs(cmd *cobra.Command) {
 		cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 			return fmt.Errorf("%w; %s --help lists the options", err, cmd.CommandPath())
 		})
+	case cmd.HasSubCommands():
+		cmd.Args = unknownCommand
 	case check != nil:
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			err := check(cmd, args)
@@ -66,12 +68,15 @@ func newHelp() *cobra.Command {
 }
 
 // unknownCommand refuses what stands in the place of a command.
-func unknownCommand(root *cobra.Command, args []string) error {
+func unknownCommand(parent *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	hint := root.Name() + " help lists them all"
-	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+	hint := parent.Name() + " help lists them all"
+	if parent.HasParent() {
+		hint = parent.CommandPath() + " --help lists them all"
+	}
+	if near := parent.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = "did you mean " + strings.Join(near, " or ") + "?"
 	}
 	return fmt.Errorf("unknown command %q: %s", args[0], hint)
