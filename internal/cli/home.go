@@ -28,7 +28,7 @@ func openUser(s *streams, file string) (*user, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find your home directory: %w", err)
 	}
-	cfg, err := readClientConfig(file, home)
+	cfg, found, err := readClientConfig(file, home)
 	if err != nil {
 		return nil, err
 	}
@@ -48,6 +48,9 @@ func openUser(s *streams, file string) (*user, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !found {
+		offerConfig(s, home)
+	}
 	u := &user{Client: c, cfg: cfg}
 	if s.refresh != nil {
 		if err := s.refresh(u); err != nil {
@@ -57,15 +60,17 @@ func openUser(s *streams, file string) (*user, error) {
 	return u, nil
 }
 
-func readClientConfig(file, home string) (*config.Client, error) {
+// readClientConfig reads the configuration. found is false if there is none, and the defaults apply.
+func readClientConfig(file, home string) (cfg *config.Client, found bool, err error) {
 	if file != "" {
 		data, err := readLimited(file, maxConfig)
 		if err != nil {
-			return nil, fmt.Errorf("read configuration: %w", err)
+			return nil, false, fmt.Errorf("read configuration: %w", err)
 		}
-		return config.ParseClient(data, file)
+		cfg, err = config.ParseClient(data, file)
+		return cfg, true, err
 	}
-	for _, file := range []string{os.Getenv("MIXMINIONRC"), filepath.Join(home, ".mixminionrc"), filepath.Join(home, "mixminionrc")} {
+	for _, file := range []string{os.Getenv("MIXMINIONRC"), filepath.Join(home, clientConfig), filepath.Join(home, "mixminionrc")} {
 		if file == "" {
 			continue
 		}
@@ -74,11 +79,12 @@ func readClientConfig(file, home string) (*config.Client, error) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read configuration: %w", err)
+			return nil, false, fmt.Errorf("read configuration: %w", err)
 		}
-		return config.ParseClient(data, file)
+		cfg, err = config.ParseClient(data, file)
+		return cfg, true, err
 	}
-	return config.DefaultClient(), nil
+	return config.DefaultClient(), false, nil
 }
 
 // forwardPath is the path of messages that the user gave on the command line or in the configuration; the zero value if neither.

@@ -306,7 +306,7 @@ func TestReadClientConfig(t *testing.T) {
 	}
 	check := func(flag, want string) {
 		t.Helper()
-		cfg, err := readClientConfig(flag, home)
+		cfg, _, err := readClientConfig(flag, home)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -327,24 +327,24 @@ func TestReadClientConfig(t *testing.T) {
 	// A variable that names no file is passed over, a flag is not.
 	t.Setenv("MIXMINIONRC", filepath.Join(home, "missing"))
 	check("", "/usual")
-	if _, err := readClientConfig(filepath.Join(home, "missing"), home); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := readClientConfig(filepath.Join(home, "missing"), home); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 	t.Setenv("MIXMINIONRC", home)
-	if _, err := readClientConfig("", home); err == nil {
+	if _, _, err := readClientConfig("", home); err == nil {
 		t.Error("a directory is passed over")
 	}
 	if err := os.WriteFile(flag, []byte("[User]\nNonsense: 1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var mistake *config.Error
-	if _, err := readClientConfig(flag, home); !errors.As(err, &mistake) || mistake.Line != 2 || mistake.File != flag {
+	if _, _, err := readClientConfig(flag, home); !errors.As(err, &mistake) || mistake.Line != 2 || mistake.File != flag {
 		t.Error(err)
 	}
 	if err := os.WriteFile(flag, make([]byte, maxConfig+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readClientConfig(flag, home); err == nil || !strings.Contains(err.Error(), "longer") {
+	if _, _, err := readClientConfig(flag, home); err == nil || !strings.Contains(err.Error(), "longer") {
 		t.Error(err)
 	}
 }

@@ -1,0 +1,42 @@
+package cli
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+
+	"mixminion/internal/config"
+	"mixminion/internal/store/durable"
+)
+
+const clientConfig = ".mixminionrc"
+
+// offerConfig writes a commented configuration, which changes no default, for a user who has none, and says so. It never replaces a file,
+// even one that somebody makes at the same moment, and leaves a whole file or none. A user who cannot have one does without.
+func offerConfig(s *streams, home string) {
+	file := filepath.Join(home, clientConfig)
+	if err := createWhole(file, []byte(config.ExampleClient())); err == nil {
+		s.say("Wrote a commented configuration to %s; it changes nothing until you edit it.", file)
+	}
+}
+
+// createWhole makes a file that was not there, for its owner's eyes only.
+func createWhole(file string, data []byte) (err error) {
+	if _, err := os.Lstat(file); !errors.Is(err, os.ErrNotExist) {
+		return os.ErrExist
+	}
+	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*.tmp") // readable for its owner alone
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	// Unlike a rename this fails if the file is there by now.
+	if err := os.Link(f.Name(), file); err != nil {
+		return err
+	}
+	return durable.SyncDir(filepath.Dir(file))
+}
