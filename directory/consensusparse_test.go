@@ -65,6 +65,7 @@ func TestParseDirectoryRefuses(t *testing.T) {
 		"no Recommended-Servers":      {`^Recommended-Servers.*\n`, ""},
 		"not a nickname":              {`^Recommended-Servers: `, "Recommended-Servers: 0, "},
 		"empty nickname":              {`^Recommended-Servers: `, "Recommended-Servers: a,,"},
+		"too many nicknames":          {`^Recommended-Servers: `, "Recommended-Servers: " + strings.Repeat("a, ", maxRecommended)},
 		"no voters":                   {`(^Voting-Server.*\n)+`, ""},
 		"voter without URL":           {`^Voting-Server.*`, "Voting-Server: " + fingerprint},
 		"voter's URL without slash":   {`^Voting-Server.*`, "Voting-Server: " + fingerprint + " http://a.example"},

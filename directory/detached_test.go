@@ -154,6 +154,28 @@ func manyDetached(t testing.TB) []Detached {
 	return sigs
 }
 
+func TestDetachedByWeakKey(t *testing.T) {
+	d := parsedDirectory(t, readFile(t, "directory-3-signed"))
+	weak, err := crypt.GenerateKey(1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature, err := crypt.SignPSS(weak, detachedDigest(d.hash))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []*rsa.PublicKey{&weak.PublicKey, nil} {
+		s := Detached{key, d.hash, signature}
+		if err := s.Verify(d.hash); !errors.Is(err, crypt.ErrKey) {
+			t.Error(err)
+		}
+	}
+	trusted := []Authority{{Fingerprint: crypt.NewKeyID(&weak.PublicKey).Fingerprint()}}
+	if q, err := CheckQuorum(d, []Detached{{&weak.PublicKey, d.hash, signature}}, trusted); q.Standings[0].Detached || !errors.Is(err, ErrQuorum) {
+		t.Errorf("%+v, %v", q, err)
+	}
+}
+
 func TestMergeDetached(t *testing.T) {
 	d := parsedDirectory(t, readFile(t, "directory-3-signed"))
 	keys := mustKeys(t)
