@@ -41,6 +41,9 @@ type Options struct {
 	Clock clock.Clock // the system's by default
 	// Nicknames of servers that random hops avoid: everywhere, as the first hop, as the last hop.
 	BlockServers, BlockEntries, BlockExits []string
+	// NoIPv4 says that this machine has IPv6 only, so that paths must begin at servers which are reached over it. Everybody else begins at
+	// servers that are reached over IPv4, whatever their machine has besides, so that their choices do not differ.
+	NoIPv4 bool
 	// Connect is how long to wait for a server, 0 means the default of package mmtp.
 	Connect time.Duration
 	// Directories says who is trusted to sign the directory and where to download it; Open fills in Dir and the clock. If nobody is trusted there is

@@ -198,6 +198,7 @@ func (c *Client) selectPaths(spec path.Spec, req path.Request) ([]path.Path, []p
 	}
 	req.Lookup, req.Recommended = c.lookupFile, recommends(d)
 	req.BlockServers, req.BlockEntries, req.BlockExits = c.opts.BlockServers, c.opts.BlockEntries, c.opts.BlockExits
+	req.Links = directory.MMTPProtocols(!c.opts.NoIPv4, c.opts.NoIPv4)
 	paths, warnings, err := path.Select(rand.Reader, servers, spec, req)
 	if err != nil {
 		return nil, nil, fmt.Errorf("choose a path: %w", err)

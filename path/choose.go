@@ -63,8 +63,12 @@ func (s *selector) choose(i int, t template) ([]*server, error) {
 	case c.tooLong != nil:
 		return nil, c.tooLong
 	}
-	return nil, fmt.Errorf("%w: %d servers are usable, %d of them as the first and %d as the last hop; "+
-		"update the directory, or write another path", ErrNoPath, len(s.usable), len(s.entries), len(s.exits))
+	apart := ""
+	if slices.ContainsFunc(s.usable, func(srv *server) bool { return srv.family.names != nil }) {
+		apart = ", and those of one operator are not used together"
+	}
+	return nil, fmt.Errorf("%w: %d servers are usable, %d of them as the first and %d as the last hop%s; "+
+		"update the directory, or write another path", ErrNoPath, len(s.usable), len(s.entries), len(s.exits), apart)
 }
 
 // surbStart is the first hop of the i-th reply block, if there is one and its first hop is known.

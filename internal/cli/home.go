@@ -41,7 +41,7 @@ func openUser(s *streams, file string) (*user, error) {
 	}
 	dir := cfg.User.UserDir.In("", home)
 	c, err := client.Open(dir, client.Options{
-		Connect:      cfg.Network.Timeout.Duration(),
+		Connect: cfg.Network.Timeout.Duration(), NoIPv4: !cfg.Network.IPv4,
 		BlockServers: cfg.Security.BlockServers, BlockEntries: cfg.Security.BlockEntries, BlockExits: cfg.Security.BlockExits,
 		Directories: dirs, UseOldDirectory: cfg.Directories.UseOldDirectory,
 	})

@@ -47,6 +47,7 @@ type Security struct {
 // Network is the section of the same name.
 type Network struct {
 	Timeout Interval
+	IPv4    bool
 }
 
 // Agent is the section of the same name.
@@ -141,6 +142,8 @@ func (c *Client) Sections() []Section {
 			Keys: []Key{
 				{Name: "Timeout", Alias: "ConnectionTimeout", To: &c.Network.Timeout, Default: "2 minutes",
 					Doc: "How long to wait for a mix that does not answer."},
+				{Name: "IPv4", To: &c.Network.IPv4, Default: "yes",
+					Doc: "Whether this machine has IPv4. If not, paths begin at mixes that are reached over IPv6, which sets you apart from others."},
 			},
 		},
 		{

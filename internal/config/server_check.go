@@ -201,6 +201,10 @@ func (s *Server) Warnings() []string {
 	if s.IncomingMMTP.Enabled && s.IncomingMMTP.ListenIP6.IsValid() && s.OutgoingMMTP.Enabled && !s.OutgoingMMTP.IPv6 {
 		w.add("Outgoing/MMTP", "IPv6", "is no, though this mix listens at an IPv6 address; if it can make connections over IPv6, say so")
 	}
+	if s.OutgoingMMTP.Enabled && s.OutgoingMMTP.PrivateAddresses {
+		w.add("Outgoing/MMTP", "PrivateAddresses", "is yes: anybody's packets can make this mix connect to services of this machine and "+
+			"its network; it is for tests")
+	}
 	if s.OutgoingMMTP.Enabled {
 		w.retry("Outgoing/MMTP", s.OutgoingMMTP.Retry)
 	}

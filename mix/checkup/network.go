@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -49,7 +50,19 @@ func (c *checker) name() {
 			"%s is %s, which the rest of the world cannot reach", host, strings.Join(list, ", "))
 		return
 	}
-	c.add(OK, about, "", "%s is %s", host, strings.Join(list, ", "))
+	has := func(is func(netip.Addr) bool) bool {
+		return slices.ContainsFunc(addrs, func(a netip.Addr) bool { return is(a.Unmap()) })
+	}
+	switch in := &c.cfg.IncomingMMTP; {
+	case in.IPv4 && !has(netip.Addr.Is4):
+		c.add(Problem, about, "give the name an A record, or write IPv4: no in [Incoming/MMTP]",
+			"%s is %s, and the descriptor says that this mix is reached over IPv4", host, strings.Join(list, ", "))
+	case in.ListenIP6.IsValid() && !has(netip.Addr.Is6):
+		c.add(Problem, about, "give the name an AAAA record, or take ListenIP6 out of [Incoming/MMTP]",
+			"%s is %s, and the descriptor says that this mix is reached over IPv6", host, strings.Join(list, ", "))
+	default:
+		c.add(OK, about, "", "%s is %s", host, strings.Join(list, ", "))
+	}
 }
 
 // ports looks whether the mix can listen.
