@@ -1,18 +1,3 @@
-// Package client is what a program needs to send and read anonymous mail: a home directory with the servers it knows and its keyring,
-// and the steps from a message to packets on their way. The commands of mixminion are a thin layer over it, and other programs may
-// use it in the same way.
-//
-// A home directory looks like that of the first implementation:
-//
-//	dir.gz, dir-*.sig  the directory as it was downloaded, and its detached signatures
-//	imported/          descriptors of servers, one per file
-//	keys/keyring.txt   the secrets of the user's identities, encrypted (E2E-spec A.2)
-//	surbs/used         which reply blocks were used, in a form of our own; surbs/log.* of 0.0.8 is kept up beside it
-//	queue/             packets that wait to be sent, one per file, in a form of our own; those of 0.0.8 are taken over
-//	keys/user-*.key    the user's own keys, encrypted with age, and their public halves in user-*.pub
-//	lock               held by the one process that changes the directory
-//
-// Nothing in this package logs. What a user should know comes back as values.
 package client
 
 import (

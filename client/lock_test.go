@@ -50,7 +50,7 @@ func TestNotLocked(t *testing.T) {
 		"import":            func() error { _, err := c.Import(descriptors(t)); return err }(),
 		"save keyring":      c.SaveKeyring(new(keyring.Keyring), nil),
 		"generate user key": func() error { _, err := c.GenerateUserKey(nil); return err }(),
-		"enqueue":           func() error { _, err := c.Enqueue(&client.Prepared{}); return err }(),
+		"enqueue":           func() error { _, err := c.Enqueue(t.Context(), &client.Prepared{}); return err }(),
 		"flush":             func() error { _, err := c.Flush(t.Context(), nil, 0, nil); return err }(),
 		"clean":             func() error { _, _, err := c.Clean(0, nil); return err }(),
 		"remove fragments":  pool.Remove(message.ID{}),
@@ -164,7 +164,7 @@ func TestLockCancelled(t *testing.T) {
 		t.Error(err)
 	}
 	// It is the client that holds the lock who may change the queue.
-	if _, err := other.Enqueue(packets(t, 1, mixServers()[0].hop())); !errors.Is(err, client.ErrNotLocked) {
+	if _, err := other.Enqueue(t.Context(), packets(t, 1, mixServers()[0].hop())); !errors.Is(err, client.ErrNotLocked) {
 		t.Error(err)
 	}
 	if _, err := other.Flush(t.Context(), nil, 0, nil); !errors.Is(err, client.ErrNotLocked) {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ type QueueContents struct {
 
 // Enqueue puts the packets of a message into the queue, all or none: when it returns an error, none is there. After that they survive
 // kill -9 and power loss until a server has acknowledged them. It returns their names. The caller holds the lock.
-func (c *Client) Enqueue(p *Prepared) (ids []string, err error) {
+func (c *Client) Enqueue(ctx context.Context, p *Prepared) (ids []string, err error) {
 	if err := c.checkLocked(); err != nil {
 		return nil, fmt.Errorf("queue packets: %w", err)
 	}
@@ -65,6 +66,9 @@ func (c *Client) Enqueue(p *Prepared) (ids []string, err error) {
 		return nil, err
 	}
 	for _, pk := range p.Packets {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		id := packetPrefix + rand.Text()
 		data, err := formatQueueFile(pk, today)
 		if err != nil {

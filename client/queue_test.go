@@ -34,7 +34,7 @@ func lock(t testing.TB, c *client.Client) {
 
 func enqueue(t testing.TB, c *client.Client, p *client.Prepared) []string {
 	t.Helper()
-	ids, err := c.Enqueue(p)
+	ids, err := c.Enqueue(t.Context(), p)
 	if err != nil || len(ids) != len(p.Packets) {
 		t.Fatalf("%d names: %v", len(ids), err)
 	}
@@ -138,7 +138,7 @@ func TestQueueAndFlush(t *testing.T) {
 	if r := flush(t, c, nil, 0); r.Sent != 0 || r.Kept != 0 {
 		t.Errorf("%+v", r)
 	}
-	if ids, err := c.Enqueue(new(client.Prepared)); ids != nil || err != nil {
+	if ids, err := c.Enqueue(t.Context(), new(client.Prepared)); ids != nil || err != nil {
 		t.Errorf("nothing to queue: %v, %v", ids, err)
 	}
 }
@@ -314,14 +314,14 @@ func TestEnqueueAllOrNone(t *testing.T) {
 	lock(t, c)
 	p := packets(t, 3, mixServers()[0].hop())
 	p.Packets[2].First.Host = strings.Repeat("x", 255)
-	if ids, err := c.Enqueue(p); err == nil || ids != nil {
+	if ids, err := c.Enqueue(t.Context(), p); err == nil || ids != nil {
 		t.Errorf("%v, %v", ids, err)
 	}
 	checkQueue(t, c, home, 0)
 	if err := os.Remove(filepath.Join(home, "queue")); err != nil {
 		t.Fatal(err)
 	}
-	if ids, err := c.Enqueue(packets(t, 1, mixServers()[0].hop())); !errors.Is(err, os.ErrNotExist) || ids != nil {
+	if ids, err := c.Enqueue(t.Context(), packets(t, 1, mixServers()[0].hop())); !errors.Is(err, os.ErrNotExist) || ids != nil {
 		t.Errorf("%v, %v", ids, err)
 	}
 	if _, err := c.Queue(); !errors.Is(err, os.ErrNotExist) {
@@ -423,7 +423,7 @@ func BenchmarkEnqueue(b *testing.B) {
 	p := packets(b, 50, mixServers()[0].hop())
 	b.SetBytes(50 * packet.Size)
 	for b.Loop() {
-		if _, err := c.Enqueue(p); err != nil {
+		if _, err := c.Enqueue(b.Context(), p); err != nil {
 			b.Fatal(err)
 		}
 		b.StopTimer()

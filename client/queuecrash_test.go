@@ -81,7 +81,7 @@ func helpEnqueue(c *client.Client, hop packet.Hop) error {
 		line += " " + hex.EncodeToString(digest[:])
 	}
 	fmt.Println(line)
-	if _, err := c.Enqueue(p); err != nil {
+	if _, err := c.Enqueue(context.Background(), p); err != nil {
 		return err
 	}
 	fmt.Println("queued")

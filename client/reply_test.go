@@ -32,7 +32,7 @@ func identity(t testing.TB, name string, now time.Time) (*keyring.Keyring, []byt
 // generate makes reply blocks.
 func generate(t testing.TB, c *client.Client, n int, to client.Address, secret []byte, spec path.Spec, lifetime time.Duration) []*packet.SURB {
 	t.Helper()
-	made, err := c.GenerateSURBs(n, to, secret, spec, lifetime)
+	made, err := c.GenerateSURBs(t.Context(), n, to, secret, spec, lifetime)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestReply(t *testing.T) {
 		t.Fatal(err)
 	}
 	to := parseAddress(t, "alice@example.com")
-	made, err := c.GenerateSURBs(3, to, secret, path.Spec{}, client.SURBLifetime)
+	made, err := c.GenerateSURBs(t.Context(), 3, to, secret, path.Spec{}, client.SURBLifetime)
 	if err != nil || len(made.SURBs) != 3 || len(made.Handles) != 3 || made.Warnings != nil {
 		t.Fatalf("reply blocks %+v: %v", made, err)
 	}
@@ -235,7 +235,7 @@ func TestGenerateSURBsRefuses(t *testing.T) {
 			if c.path != "" {
 				spec = parseSpec(t, c.path)
 			}
-			made, err := user.GenerateSURBs(2, c.to, secret, spec, c.lifetime)
+			made, err := user.GenerateSURBs(t.Context(), 2, c.to, secret, spec, c.lifetime)
 			if !errors.Is(err, c.want) || made != nil {
 				t.Errorf("%+v, error %v", made, err)
 			}
@@ -243,7 +243,7 @@ func TestGenerateSURBsRefuses(t *testing.T) {
 	}
 	// The last day that all servers serve.
 	c, _ := newClient(t, descriptors(t))
-	if _, err := c.GenerateSURBs(1, to, secret, path.Spec{}, 29*day+12*time.Hour); err != nil {
+	if _, err := c.GenerateSURBs(t.Context(), 1, to, secret, path.Spec{}, 29*day+12*time.Hour); err != nil {
 		t.Error(err)
 	}
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ type NewSURBs struct {
 // for lifetime, to the midnight (UTC) before its end; the error wraps ErrSURBLifetime if that is less than MinSURBLeft away.
 //
 // Save the keyring that holds the secret before you give a block away, or its answers can never be read.
-func (c *Client) GenerateSURBs(n int, to Address, secret []byte, spec path.Spec, lifetime time.Duration) (*NewSURBs, error) {
+func (c *Client) GenerateSURBs(ctx context.Context, n int, to Address, secret []byte, spec path.Spec, lifetime time.Duration) (*NewSURBs, error) {
 	now := c.clock.Now()
 	expires := now.Add(lifetime).UTC().Truncate(day)
 	if expires.Before(now.Add(MinSURBLeft)) {
@@ -57,6 +58,9 @@ func (c *Client) GenerateSURBs(n int, to Address, secret []byte, spec path.Spec,
 	}
 	made := &NewSURBs{SURBs: make([]*packet.SURB, n), Handles: make([]packet.Tag, n), Warnings: warnings}
 	for i := range n {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		hops, _ := paths[i].Nodes()
 		if made.SURBs[i], made.Handles[i], err = packet.BuildSURB(rand.Reader, hops, to.Type, to.Info, secret, expires); err != nil {
 			return nil, err

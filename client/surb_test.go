@@ -20,7 +20,7 @@ func TestSURBHandle(t *testing.T) {
 	c, _ := newClient(t, descriptors(t))
 	_, secret := identity(t, "", noon)
 	to := parseAddress(t, "alice@example.com")
-	made, err := c.GenerateSURBs(3, to, secret, path.Spec{}, client.SURBLifetime)
+	made, err := c.GenerateSURBs(t.Context(), 3, to, secret, path.Spec{}, client.SURBLifetime)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,12 +70,12 @@ func TestSURBLifetime(t *testing.T) {
 	to := parseAddress(t, "alice@example.com")
 	for now, want := range map[time.Duration]error{0: nil, 9 * time.Hour: nil, 9*time.Hour + time.Second: client.ErrSURBLifetime} {
 		clk.Advance(noon.Add(now).Sub(clk.Now()))
-		if _, err := c.GenerateSURBs(1, to, secret, path.Spec{}, day); !errors.Is(err, want) {
+		if _, err := c.GenerateSURBs(t.Context(), 1, to, secret, path.Spec{}, day); !errors.Is(err, want) {
 			t.Errorf("%v after noon, for a day: %v", now, err)
 		}
 	}
 	for _, lifetime := range []time.Duration{0, -day, time.Hour} {
-		if _, err := c.GenerateSURBs(1, to, secret, path.Spec{}, lifetime); !errors.Is(err, client.ErrSURBLifetime) {
+		if _, err := c.GenerateSURBs(t.Context(), 1, to, secret, path.Spec{}, lifetime); !errors.Is(err, client.ErrSURBLifetime) {
 			t.Errorf("for %v: %v", lifetime, err)
 		}
 	}

@@ -123,7 +123,7 @@ func enqueue(t testing.TB, c *client.Client, p *client.Prepared) {
 			t.Error(err)
 		}
 	}()
-	if _, err := c.Enqueue(p); err != nil {
+	if _, err := c.Enqueue(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
 }

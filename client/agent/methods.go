@@ -108,7 +108,7 @@ func (a *Agent) enqueue(ctx context.Context, p *client.Prepared) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	_, err = a.client.Enqueue(p)
+	_, err = a.client.Enqueue(ctx, p)
 	return err
 }
 

@@ -166,7 +166,7 @@ func (u *user) stopAgent(ctx context.Context, s *streams) (err error) {
 // giveToAgent puts packets into the queue for an agent that runs, and says when they will have left.
 func (u *user) giveToAgent(ctx context.Context, s *streams, a *client.Agent, ready *client.Prepared, namedPath bool) error {
 	err := u.locked(ctx, s, func() error {
-		_, err := u.Enqueue(ready)
+		_, err := u.Enqueue(ctx, ready)
 		return err
 	})
 	if err != nil {

@@ -329,7 +329,7 @@ func (d *demo) reply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	made, err := d.user.GenerateSURBs(1, home, key.Secret, path.Spec{}, client.SURBLifetime)
+	made, err := d.user.GenerateSURBs(ctx, 1, home, key.Secret, path.Spec{}, client.SURBLifetime)
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func (u *user) handOver(ctx context.Context, s *streams, ready *client.Prepared,
 		return u.giveToAgent(ctx, s, a, ready, q.named)
 	}
 	return u.locked(ctx, s, func() error {
-		ids, err := u.Enqueue(ready)
+		ids, err := u.Enqueue(ctx, ready)
 		if err != nil {
 			return fmt.Errorf("nothing was sent: %w", err)
 		}

@@ -120,7 +120,7 @@ func (u *user) generateSURBs(ctx context.Context, s *streams, o generateOptions,
 		if err != nil {
 			return err
 		}
-		made, err := u.GenerateSURBs(o.count, to, key.Secret, spec, lifetime)
+		made, err := u.GenerateSURBs(ctx, o.count, to, key.Secret, spec, lifetime)
 		if errors.Is(err, client.ErrSURBLifetime) {
 			return fmt.Errorf("%w; use a longer --lifetime", err)
 		}

@@ -196,7 +196,7 @@ func TestMailAndReply(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := user.GenerateSURBs(2, home, key.Secret, path.Spec{}, client.SURBLifetime)
+	made, err := user.GenerateSURBs(t.Context(), 2, home, key.Secret, path.Spec{}, client.SURBLifetime)
 	if err != nil {
 		t.Fatal(err)
 	}
