@@ -84,7 +84,7 @@ func mustUpdate(t testing.TB, c *client.Client) {
 func mustImport(t testing.TB, c *client.Client, list ...*directory.Descriptor) {
 	t.Helper()
 	for _, d := range list {
-		if _, err := c.Import(d.Text()); err != nil {
+		if _, err := importTexts(t, c, d.Text()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -257,10 +257,10 @@ func TestImportBesideADirectory(t *testing.T) {
 	c := subscriber(t, clock.NewManual(noon), nil, dir)
 	mustUpdate(t, c)
 	thief := mixServers()[4].descriptor(t, func(f *directory.Fields) { f.Nickname = "Alder" })
-	if _, err := c.Import(thief); !errors.Is(err, directory.ErrConflict) {
+	if _, err := importTexts(t, c, thief); !errors.Is(err, directory.ErrConflict) {
 		t.Error(err)
 	}
-	if _, err := c.Import(parsed(t, []int{4})[0].Text()); err != nil {
+	if _, err := importTexts(t, c, parsed(t, []int{4})[0].Text()); err != nil {
 		t.Error(err)
 	}
 }

@@ -42,8 +42,8 @@ func newAgent(s *streams, configFile *string) *cobra.Command {
 			"queue leave their packets to it and say when the last one will probably have left.\n\n" +
 			"A watcher still sees that you run it, and from when to when: let it run all the time.\n\n" +
 			"What it does at each time does not depend on how much waits. A packet that cannot be sent stays\n" +
-			"in the queue for another time. Only one agent runs for a home directory. Programs talk to it over\n" +
-			"the socket agent.sock there.",
+			"in the queue for another time. It keeps the directory fresh, at random times too. Only one agent\n" +
+			"runs for a home directory. Programs talk to it over the socket agent.sock there.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.status && o.stop {
@@ -87,9 +87,14 @@ func (u *user) runAgent(ctx context.Context, s *streams, o agentOptions) error {
 	if err != nil {
 		return err
 	}
-	a, err := agent.New(u.Client, agent.Config{
-		Mean: time.Duration(o.mean), PerEvent: o.packets, Path: spec, Program: software,
-	})
+	cfg := agent.Config{Mean: time.Duration(o.mean), PerEvent: o.packets, Path: spec, Program: software}
+	if u.HasAuthorities() {
+		cfg.Refresh = func(ctx context.Context) error {
+			_, err := u.UpdateServers(ctx)
+			return err
+		}
+	}
+	a, err := agent.New(u.Client, cfg)
 	if errors.Is(err, agent.ErrRunning) {
 		return fmt.Errorf("%w; to see how it stands: mixminion agent --status", err)
 	}

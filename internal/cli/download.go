@@ -70,7 +70,7 @@ func parseDownload(value string) (downloadMode, error) {
 // refresh downloads the directory if the user wants that or if it is time, and says what there is to say about the one that is then held. A download
 // that fails is no error if there is a directory that can be used all the same, unless the user asked for the download.
 func (u *user) refresh(ctx context.Context, s *streams, mode downloadMode) error {
-	if mode == downloadAlways || mode == downloadDue && u.UpdateDue() {
+	if mode == downloadAlways || mode == downloadDue && u.UpdateDue() && !u.agentDownloads(ctx) {
 		s.detail("Downloading the directory.")
 		up, err := u.UpdateServers(ctx)
 		switch {
@@ -98,6 +98,16 @@ func (u *user) refresh(ctx context.Context, s *streams, mode downloadMode) error
 	return nil
 }
 
+// agentDownloads reports whether a newer directory can be left to the agent: it runs, so that the time of the download says nothing about the user, and
+// what is held can be used until then.
+func (u *user) agentDownloads(ctx context.Context) bool {
+	if held, err := u.Directory(); held == nil || err != nil || u.DirectoryUsable() != nil {
+		return false
+	}
+	a, err := u.dialAgent(ctx)
+	return err == nil && a != nil && a.Close() == nil
+}
+
 // tellUpdate says what a download brought to light beside the directory.
 func tellUpdate(s *streams, up *dirclient.Update) {
 	for _, skew := range up.Skews {
@@ -105,7 +115,7 @@ func tellUpdate(s *streams, up *dirclient.Update) {
 	}
 	for _, f := range up.Failures {
 		if errors.Is(f, dirclient.ErrFork) {
-			s.say("Warning: %v. One of the two is meant for you alone: tell others, and do not send.", f)
+			s.warn("%v. One of the two is meant for you alone: tell others, and do not send.", f)
 		} else {
 			s.detail("%v", f)
 		}
