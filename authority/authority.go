@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,10 +46,11 @@ type Source interface {
 
 // An Exchange passes descriptors on between authorities (dir-spec 7.1.1). It must be safe for concurrent use.
 type Exchange interface {
-	// RawServers returns the descriptors that this authority knows, one after the other.
-	RawServers(now time.Time) ([]byte, error)
-	// ImportRaw treats each descriptor in such a list of another authority as if it had just been published.
-	ImportRaw(now time.Time, text []byte) error
+	// RawList returns the body of current-raw-servers.gz: the descriptors that this authority knows, compressed.
+	RawList() ([]byte, error)
+	// AddList treats each descriptor in such a list, uncompressed, of another authority as if it had just been published. It never keeps
+	// more than it has room for.
+	AddList(ctx context.Context, text []byte, from string) error
 }
 
 // Config of an authority.
@@ -57,9 +59,11 @@ type Config struct {
 	Identity *rsa.PrivateKey   // see LoadIdentity
 	Group    []directory.Voter // all members of the voting group, this one among them; all members must have the same
 	Source   Source
-	Exchange Exchange // nil: no raw lists are exchanged
+	Exchange Exchange     // nil: no raw lists are exchanged
+	Upload   http.Handler // takes descriptors at B/upload (dir-spec 5.2); nil: nobody does
 
 	ClientVersions, ServerVersions []string // software to recommend
+	Contact, Policy                string   // shown on the page
 
 	Fetcher Fetcher     // nil: HTTP
 	Clock   clock.Clock // nil: the real one; Step does not look at it
@@ -117,11 +121,11 @@ type Authority struct {
 
 // A view is what the page shows; it is replaced as a whole.
 type view struct {
-	at      time.Time
+	voteDay string
 	current *directory.Directory
 	quorum  directory.Quorum
 	records []*Record              // newest first
-	votes   map[string]*viewedVote // the last one of each, by fingerprint
+	votes   map[string]*viewedVote // for voteDay, by fingerprint
 	skews   map[string]time.Duration
 }
 

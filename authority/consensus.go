@@ -156,7 +156,7 @@ func (a *Authority) collectSignatures(ctx context.Context, c *cycle) error {
 			continue
 		}
 		for i, name := range []string{consensusName(c.day), consensusName(c.day) + sigSuffix} {
-			wants = append(wants, want{m, name, func(f Fetched, err error) {
+			wants = append(wants, want{m, name, maxDocument, func(f Fetched, err error) {
 				if err != nil {
 					c.rec.member(m.Fingerprint).SignError = describe(err)
 					return
@@ -186,11 +186,13 @@ func (a *Authority) collectSignatures(ctx context.Context, c *cycle) error {
 func (a *Authority) affix(c *cycle, signers []directory.Signer, sigs []directory.Detached) error {
 	signers = slices.DeleteFunc(signers, func(s directory.Signer) bool { return s.Err != nil || !a.isMember(s.Fingerprint()) })
 	sigs = slices.DeleteFunc(sigs, func(s directory.Detached) bool { return !a.isMember(s.Fingerprint()) })
-	d, err := a.cache.ParseDirectory(c.consensus.WithSigners(signers...))
-	if err != nil {
-		return err
+	next, d := *c, c.consensus
+	if len(signers) > 0 {
+		var err error
+		if d, err = a.cache.ParseDirectory(c.consensus.WithSigners(signers...)); err != nil {
+			return err
+		}
 	}
-	next := *c
 	next.consensus = d
 	next.sigs = directory.MergeDetached(d.BodyHash(), c.sigs, sigs)
 	if len(d.Signers) != len(c.consensus.Signers) || len(next.sigs) != len(c.sigs) {

@@ -98,8 +98,9 @@ func (f *HTTPFetcher) Fetch(ctx context.Context, url string, limit int64) (_ Fet
 
 // A want is one document that is looked for at one member.
 type want struct {
-	from directory.Authority
-	name string
+	from  directory.Authority
+	name  string
+	limit int64
 	// got takes the answer, err is nil, ErrNotFound, or why the document could not be had. Calls do not overlap.
 	got func(f Fetched, err error)
 }
@@ -150,7 +151,7 @@ func (a *Authority) round(ctx context.Context, wants []want) {
 // fetch tries all URLs of a member until one has the document.
 func (a *Authority) fetch(ctx context.Context, w want) (f Fetched, err error) {
 	for _, url := range w.from.URLs {
-		if f, err = a.cfg.Fetcher.Fetch(ctx, url+w.name, maxDocument); err == nil {
+		if f, err = a.cfg.Fetcher.Fetch(ctx, url+w.name, w.limit); err == nil {
 			break
 		}
 	}

@@ -151,12 +151,12 @@ func (a *Authority) fetchPairs(ctx context.Context, from []directory.Authority, 
 	var wants []want
 	for _, m := range from {
 		wants = append(wants,
-			want{m, name, func(f Fetched, err error) {
+			want{m, name, maxDocument, func(f Fetched, err error) {
 				if err == nil {
 					out[m.Fingerprint] = pair{text: f.Body}
 				}
 			}},
-			want{m, name + sigSuffix, func(f Fetched, err error) {
+			want{m, name + sigSuffix, maxDocument, func(f Fetched, err error) {
 				if p, ok := out[m.Fingerprint]; ok && err == nil {
 					out[m.Fingerprint] = pair{p.text, f.Body}
 				}

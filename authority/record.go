@@ -136,7 +136,7 @@ func (a *Authority) saveRecords() (err error) {
 
 // publishView shows the state to the page.
 func (a *Authority) publishView() {
-	v := &view{at: a.now, current: a.current, votes: map[string]*viewedVote{}, skews: maps.Clone(a.skews)}
+	v := &view{current: a.current, votes: map[string]*viewedVote{}, skews: maps.Clone(a.skews)}
 	if a.current != nil {
 		v.quorum = a.currentQuorum()
 	}
@@ -144,8 +144,13 @@ func (a *Authority) publishView() {
 	for _, d := range days {
 		c := a.cycles[d]
 		v.records = append(v.records, c.rec.copy())
+		// What is shown beside the current consensus are the votes that it comes from, or else the latest.
+		if len(c.votes) == 0 || v.voteDay != "" && (a.current == nil || !a.current.ValidAfter.Equal(d)) {
+			continue
+		}
+		v.voteDay, v.votes = c.rec.Day, map[string]*viewedVote{}
 		for fp, votes := range c.votes {
-			if v.votes[fp] == nil && len(votes) > 0 {
+			if len(votes) > 0 {
 				v.votes[fp] = &viewedVote{votes[0], len(votes) > 1}
 			}
 		}

@@ -63,7 +63,7 @@ func (a *Authority) report(c *cycle) {
 		return
 	}
 	c.rec.Outcome = outcome
-	r := a.reportOn(c.rec)
+	r := a.reportOn(c.rec, a.skews)
 	a.cfg.Logger.Log(context.Background(), r.Level, r.Summary)
 	for _, line := range r.Lines {
 		a.cfg.Logger.Log(context.Background(), min(r.Level, slog.LevelWarn), line, "day", r.Day)
@@ -74,7 +74,7 @@ func (a *Authority) report(c *cycle) {
 }
 
 // reportOn makes the report of a record.
-func (a *Authority) reportOn(rec *Record) *Report {
+func (a *Authority) reportOn(rec *Record, skews map[string]time.Duration) *Report {
 	r := &Report{Day: rec.Day, Outcome: rec.Outcome, Level: slog.LevelInfo}
 	n := len(a.members)
 	switch rec.Outcome {
@@ -104,7 +104,7 @@ func (a *Authority) reportOn(rec *Record) *Report {
 	for _, p := range rec.Problems {
 		r.line(slog.LevelWarn, "%s", p)
 	}
-	a.reportClocks(r)
+	a.reportClocks(r, skews)
 	if rec.Outcome == Failed {
 		r.advise("there is nothing to decide by hand: the next vote is at 22:00 UTC, and programs use the last consensus until 48 hours after its end")
 	}
@@ -139,20 +139,20 @@ func (a *Authority) reportMember(r *Report, rec *Record, m directory.Authority) 
 }
 
 // reportClocks names the clocks that are wrong: theirs, or ours if most others agree that it is.
-func (a *Authority) reportClocks(r *Report) {
+func (a *Authority) reportClocks(r *Report, skews map[string]time.Duration) {
 	off := 0
-	for _, skew := range a.skews {
+	for _, skew := range skews {
 		if skew != 0 {
 			off++
 		}
 	}
-	if off > 1 && 2*off > len(a.skews) {
-		r.line(slog.LevelWarn, "our clock differs by more than %s from that of %d of %d other authorities", human(maxSkew), off, len(a.skews))
+	if off > 1 && 2*off > len(skews) {
+		r.line(slog.LevelWarn, "our clock differs by more than %s from that of %d of %d other authorities", human(maxSkew), off, len(skews))
 		r.advise("set the clock of this machine, and let it be kept right by NTP")
 		return
 	}
 	for _, m := range a.others {
-		if skew := a.skews[m.Fingerprint]; skew != 0 {
+		if skew := skews[m.Fingerprint]; skew != 0 {
 			r.line(slog.LevelWarn, "the clock of %s differs from ours by %s", a.name(m.Fingerprint), human(skew))
 		}
 	}

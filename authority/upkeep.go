@@ -16,6 +16,8 @@ import (
 const (
 	rawEvery  = time.Hour
 	rawJitter = 20 * time.Minute
+	// maxRawList bounds the descriptors that another authority knows, approved or not.
+	maxRawList = 32 << 20
 )
 
 // exchangeRaw publishes the descriptors that we know and takes those of the others (dir-spec 7.1.1), about every hour.
@@ -33,12 +35,12 @@ func (a *Authority) exchangeRaw(ctx context.Context) (next time.Time, err error)
 	a.rawAt = a.now.Add(rawEvery - rawJitter/2 + time.Duration(jitter.Int64()))
 	var wants []want
 	for _, m := range a.others {
-		wants = append(wants, want{m, rawName, func(f Fetched, fetchErr error) {
+		wants = append(wants, want{m, rawName, maxRawList, func(f Fetched, fetchErr error) {
 			if fetchErr != nil {
 				a.cfg.Logger.Debug("cannot get the descriptors that another authority knows", "authority", a.name(m.Fingerprint), "error", describe(fetchErr))
 				return
 			}
-			if importErr := a.cfg.Exchange.ImportRaw(a.now, f.Body); importErr != nil {
+			if importErr := a.cfg.Exchange.AddList(ctx, f.Body, m.Fingerprint); importErr != nil {
 				a.cfg.Logger.Warn("cannot take descriptors from another authority", "authority", a.name(m.Fingerprint), "error", importErr)
 			}
 		}})
