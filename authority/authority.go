@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"mixminion/authority/inbox"
 	"mixminion/directory"
 	"mixminion/internal/clock"
 	"mixminion/internal/store/durable"
@@ -32,7 +33,7 @@ const (
 	historyDir  = "history"  // every consensus that a majority has signed
 	recordDir   = "records"  // what happened on each day
 	evidenceDir = "evidence" // consensuses of others that contradict ours
-	lockName    = "lock"
+	lockName    = "authority.lock"
 )
 
 // A Source says which servers an authority votes for. It must be safe for concurrent use.
@@ -46,12 +47,16 @@ type Source interface {
 
 // An Exchange passes descriptors on between authorities (dir-spec 7.1.1). It must be safe for concurrent use.
 type Exchange interface {
-	// RawList returns the body of current-raw-servers.gz: the descriptors that this authority knows, compressed.
+	// RawList returns the body of current-raw-servers.gz: the descriptors that this authority knows.
 	RawList() ([]byte, error)
-	// AddList treats each descriptor in such a list, uncompressed, of another authority as if it had just been published. It never keeps
-	// more than it has room for.
-	AddList(ctx context.Context, text []byte, from string) error
+	// AddRawList treats each descriptor in such a document of another authority as if it had just been published.
+	AddRawList(ctx context.Context, gz io.Reader, from string) (inbox.Summary, error)
 }
+
+var (
+	_ Source   = (*inbox.Inbox)(nil)
+	_ Exchange = (*inbox.Inbox)(nil)
+)
 
 // Config of an authority.
 type Config struct {
@@ -112,9 +117,9 @@ type Authority struct {
 	rawAt   time.Time                // when the raw lists are fetched next
 	lateAt  time.Time                // when a missing majority is looked for next
 	swept   time.Time                // the day on which old documents were removed
+	greeted bool                     // it was said that there is no consensus yet
 	current *directory.Directory     // the last consensus that a majority signed; nil: none yet
-
-	currentSigs []directory.Detached
+	quorum  directory.Quorum         // of current
 
 	view atomic.Pointer[view] // for those who do not hold mu
 }
@@ -155,8 +160,13 @@ func Open(cfg Config) (_ *Authority, err error) {
 		a.own = NewHTTPFetcher()
 		a.cfg.Fetcher = a.own
 	}
-	if err := a.checkGroup(); err != nil {
+	if err := cfg.CheckGroup(); err != nil {
 		return nil, err
+	}
+	for _, m := range a.members {
+		if m.Fingerprint != a.id {
+			a.others = append(a.others, m)
+		}
 	}
 	for _, dir := range []string{"", historyDir, recordDir, evidenceDir} {
 		if err := os.MkdirAll(filepath.Join(cfg.Dir, dir), 0o700); err != nil {
@@ -185,26 +195,6 @@ func Open(cfg Config) (_ *Authority, err error) {
 	return a, nil
 }
 
-func (a *Authority) checkGroup() error {
-	for _, v := range a.cfg.Group {
-		if !directory.ValidFingerprint(v.Fingerprint) || !directory.ValidBaseURL(v.URL) {
-			return fmt.Errorf("%w: %q is not a fingerprint and a base URL that ends with a slash", ErrGroup, v.String())
-		}
-	}
-	found := false
-	for _, m := range a.members {
-		if m.Fingerprint == a.id {
-			found = true
-		} else {
-			a.others = append(a.others, m)
-		}
-	}
-	if !found {
-		return fmt.Errorf("%w: this authority, %s, is not in it", ErrGroup, a.id)
-	}
-	return nil
-}
-
 // Close gives the directory free. It must not be called while Step or Run is running.
 func (a *Authority) Close() error {
 	if a.own != nil {
@@ -218,9 +208,6 @@ func (a *Authority) Fingerprint() string { return a.id }
 
 // Current returns the last consensus that a majority of the group has signed, nil before the first one.
 func (a *Authority) Current() *directory.Directory { return a.view.Load().current }
-
-// majority reports whether n members are more than half of the group.
-func (a *Authority) majority(n int) bool { return 2*n > len(a.members) }
 
 // Step does what is due at now and returns when there will be more to do. It asks other authorities and waits for their answers, for
 // minutes if they are slow; what others do wrong is recorded and reported, and not an error. An error is about our own files or

@@ -156,7 +156,7 @@ func (a *Authority) collectSignatures(ctx context.Context, c *cycle) error {
 			continue
 		}
 		for i, name := range []string{consensusName(c.day), consensusName(c.day) + sigSuffix} {
-			wants = append(wants, want{m, name, maxDocument, func(f Fetched, err error) {
+			wants = append(wants, want{from: m, name: name, limit: maxDocument, got: func(f Fetched, err error) {
 				if err != nil {
 					c.rec.member(m.Fingerprint).SignError = describe(err)
 					return

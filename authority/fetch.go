@@ -18,7 +18,7 @@ var ErrNotFound = errors.New("not published there")
 
 // A Fetcher gets documents of other authorities.
 type Fetcher interface {
-	// Fetch gets the document at a URL, undoing gzip if the URL ends in ".gz". It takes at most limit bytes, compressed and not.
+	// Fetch gets the document at a URL as it is, at most limit bytes. The error is or wraps ErrNotFound if there is none.
 	Fetch(ctx context.Context, url string, limit int64) (Fetched, error)
 }
 
@@ -87,11 +87,6 @@ func (f *HTTPFetcher) Fetch(ctx context.Context, url string, limit int64) (_ Fet
 	if int64(len(data)) > limit {
 		return out, errTooLong
 	}
-	if strings.HasSuffix(url, zipSuffix) {
-		if data, err = decompress(data, limit); err != nil {
-			return out, err
-		}
-	}
 	out.Body = data
 	return out, nil
 }
@@ -100,7 +95,8 @@ func (f *HTTPFetcher) Fetch(ctx context.Context, url string, limit int64) (_ Fet
 type want struct {
 	from  directory.Authority
 	name  string
-	limit int64
+	limit int64 // of the document, compressed and not
+	zip   bool  // leave it compressed
 	// got takes the answer, err is nil, ErrNotFound, or why the document could not be had. Calls do not overlap.
 	got func(f Fetched, err error)
 }
@@ -154,6 +150,9 @@ func (a *Authority) fetch(ctx context.Context, w want) (f Fetched, err error) {
 		if f, err = a.cfg.Fetcher.Fetch(ctx, url+w.name, w.limit); err == nil {
 			break
 		}
+	}
+	if err == nil && !w.zip && strings.HasSuffix(w.name, zipSuffix) {
+		f.Body, err = decompress(f.Body, w.limit)
 	}
 	return f, err
 }

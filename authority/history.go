@@ -96,7 +96,11 @@ func (a *Authority) pinCurrent(d *directory.Directory, sigs []directory.Detached
 	if err := a.shelf.pin(map[string][]byte{currentName: data, currentName + sigSuffix: sigText}); err != nil {
 		return err
 	}
-	a.current, a.currentSigs = d, sigs
+	a.current = d
+	// A group that was changed since may no longer be one of which a majority has signed; then the page says so.
+	if a.quorum, err = directory.CheckQuorum(d, sigs, a.members); err != nil && !errors.Is(err, directory.ErrQuorum) {
+		return err
+	}
 	return nil
 }
 
@@ -151,12 +155,12 @@ func (a *Authority) fetchPairs(ctx context.Context, from []directory.Authority, 
 	var wants []want
 	for _, m := range from {
 		wants = append(wants,
-			want{m, name, maxDocument, func(f Fetched, err error) {
+			want{from: m, name: name, limit: maxDocument, got: func(f Fetched, err error) {
 				if err == nil {
 					out[m.Fingerprint] = pair{text: f.Body}
 				}
 			}},
-			want{m, name + sigSuffix, maxDocument, func(f Fetched, err error) {
+			want{from: m, name: name + sigSuffix, limit: maxDocument, got: func(f Fetched, err error) {
 				if p, ok := out[m.Fingerprint]; ok && err == nil {
 					out[m.Fingerprint] = pair{p.text, f.Body}
 				}

@@ -2,7 +2,6 @@ package authority
 
 import (
 	"regexp"
-	"strings"
 	"time"
 )
 
@@ -41,5 +40,3 @@ func documentDay(name string) (d time.Time, vote, ok bool) {
 }
 
 func today(now time.Time) time.Time { return now.UTC().Truncate(day) }
-
-func unzipped(name string) bool { return !strings.HasSuffix(name, zipSuffix) }

@@ -136,10 +136,7 @@ func (a *Authority) saveRecords() (err error) {
 
 // publishView shows the state to the page.
 func (a *Authority) publishView() {
-	v := &view{current: a.current, votes: map[string]*viewedVote{}, skews: maps.Clone(a.skews)}
-	if a.current != nil {
-		v.quorum = a.currentQuorum()
-	}
+	v := &view{current: a.current, quorum: a.quorum, votes: map[string]*viewedVote{}, skews: maps.Clone(a.skews)}
 	days := slices.SortedFunc(maps.Keys(a.cycles), func(x, y time.Time) int { return y.Compare(x) })
 	for _, d := range days {
 		c := a.cycles[d]

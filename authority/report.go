@@ -38,14 +38,6 @@ func (r *Report) advise(text string) {
 	}
 }
 
-func (a *Authority) currentQuorum() directory.Quorum {
-	q, err := directory.CheckQuorum(a.current, a.currentSigs, a.members)
-	if err != nil && q.Trusted == 0 {
-		q.Trusted = len(a.members)
-	}
-	return q
-}
-
 // report logs how the consensus of the day of c came out, once for each outcome.
 func (a *Authority) report(c *cycle) {
 	outcome := Failed
@@ -53,13 +45,21 @@ func (a *Authority) report(c *cycle) {
 		outcome = Reached
 		// Others may have signed what we did not.
 		c.rec.Signed = nil
-		for _, s := range a.currentQuorum().Standings {
+		for _, s := range a.quorum.Standings {
 			if s.Signed && s.Detached {
 				c.rec.Signed = append(c.rec.Signed, s.Fingerprint)
 			}
 		}
 	}
 	if c.rec.Outcome == outcome {
+		return
+	}
+	if outcome == Failed && a.current == nil && len(c.votes) == 0 {
+		// The first day of an authority: nobody has failed in anything.
+		if !a.greeted {
+			a.greeted = true
+			a.cfg.Logger.Info("there is no consensus yet; the next vote is at 22:00 UTC")
+		}
 		return
 	}
 	c.rec.Outcome = outcome

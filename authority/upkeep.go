@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -11,13 +12,13 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"mixminion/authority/inbox"
 )
 
 const (
 	rawEvery  = time.Hour
 	rawJitter = 20 * time.Minute
-	// maxRawList bounds the descriptors that another authority knows, approved or not.
-	maxRawList = 32 << 20
 )
 
 // exchangeRaw publishes the descriptors that we know and takes those of the others (dir-spec 7.1.1), about every hour.
@@ -35,13 +36,17 @@ func (a *Authority) exchangeRaw(ctx context.Context) (next time.Time, err error)
 	a.rawAt = a.now.Add(rawEvery - rawJitter/2 + time.Duration(jitter.Int64()))
 	var wants []want
 	for _, m := range a.others {
-		wants = append(wants, want{m, rawName, maxRawList, func(f Fetched, fetchErr error) {
+		wants = append(wants, want{from: m, name: rawName, limit: inbox.MaxListLen, zip: true, got: func(f Fetched, fetchErr error) {
 			if fetchErr != nil {
 				a.cfg.Logger.Debug("cannot get the descriptors that another authority knows", "authority", a.name(m.Fingerprint), "error", describe(fetchErr))
 				return
 			}
-			if importErr := a.cfg.Exchange.AddList(ctx, f.Body, m.Fingerprint); importErr != nil {
+			sum, importErr := a.cfg.Exchange.AddRawList(ctx, bytes.NewReader(f.Body), m.Fingerprint)
+			if importErr != nil {
 				a.cfg.Logger.Warn("cannot take descriptors from another authority", "authority", a.name(m.Fingerprint), "error", importErr)
+			}
+			if sum.New > 0 {
+				a.cfg.Logger.Info("descriptors came from another authority", "authority", a.name(m.Fingerprint), "new", sum.New)
 			}
 		}})
 	}

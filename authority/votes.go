@@ -65,7 +65,7 @@ func (a *Authority) collect(ctx context.Context, c *cycle) (next time.Time, err 
 		if len(c.votes[m.Fingerprint]) > 0 {
 			continue
 		}
-		wants = append(wants, want{m, voteName(c.day), maxDocument, func(f Fetched, fetchErr error) {
+		wants = append(wants, want{from: m, name: voteName(c.day), limit: maxDocument, got: func(f Fetched, fetchErr error) {
 			r := c.rec.member(m.Fingerprint)
 			if fetchErr != nil {
 				r.VoteError = describe(fetchErr)
@@ -106,7 +106,7 @@ func (a *Authority) compare(ctx context.Context, c *cycle) (next time.Time, err 
 				continue
 			}
 			for i, name := range []string{copyName(c.day, author.Fingerprint), proofName(c.day, author.Fingerprint)} {
-				wants = append(wants, want{from, name, maxDocument, func(f Fetched, fetchErr error) {
+				wants = append(wants, want{from: from, name: name, limit: maxDocument, got: func(f Fetched, fetchErr error) {
 					same, acceptErr := a.compareOne(c, from.Fingerprint, author.Fingerprint, i, f, fetchErr)
 					err = errors.Join(err, acceptErr)
 					if !same {

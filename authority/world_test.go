@@ -178,7 +178,12 @@ func (n *node) config() authority.Config {
 
 func (n *node) start() {
 	n.w.t.Helper()
-	a, err := authority.Open(n.config())
+	n.open(n.config())
+}
+
+func (n *node) open(c authority.Config) {
+	n.w.t.Helper()
+	a, err := authority.Open(c)
 	if err != nil {
 		n.w.t.Fatalf("authority %d: %v", n.index, err)
 	}
@@ -200,26 +205,30 @@ func (n *node) restart() { n.stop(); n.start() }
 func (n *node) fingerprint() string { return n.w.group[n.index].Fingerprint }
 
 // Fetch makes a node the Fetcher of its authority.
-func (n *node) Fetch(_ context.Context, url string, limit int64) (authority.Fetched, error) {
+func (n *node) Fetch(_ context.Context, url string, _ int64) (authority.Fetched, error) {
 	for _, to := range n.w.nodes {
 		name, ok := strings.CutPrefix(url, to.url)
 		if !ok {
 			continue
 		}
 		if n.w.fault != nil {
-			if text, err := n.w.fault(n, to, name); text != nil || err != nil {
+			text, err := n.w.fault(n, to, name)
+			if text != nil && strings.HasSuffix(name, ".gz") {
+				text, err = authority.Compress(text)
+			}
+			if text != nil || err != nil {
 				return authority.Fetched{Body: text}, err
 			}
 		}
 		if !to.up {
 			return authority.Fetched{}, errUnreachable
 		}
-		return to.fetch(name, limit)
+		return to.fetch(name)
 	}
 	return authority.Fetched{}, errUnreachable
 }
 
-func (n *node) fetch(name string, limit int64) (authority.Fetched, error) {
+func (n *node) fetch(name string) (authority.Fetched, error) {
 	rec := httptest.NewRecorder()
 	n.Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, n.url+name, nil))
 	date, err := http.ParseTime(rec.Header().Get("Date"))
@@ -233,21 +242,23 @@ func (n *node) fetch(name string, limit int64) (authority.Fetched, error) {
 		return f, fmt.Errorf("status %d", rec.Code)
 	}
 	f.Body = rec.Body.Bytes()
-	if strings.HasSuffix(name, ".gz") {
-		f.Body, err = authority.Decompress(f.Body, limit)
-	}
-	return f, err
+	return f, nil
 }
 
 // text returns a document that a node publishes, nil if it does not.
 func (n *node) text(name string) []byte {
 	n.w.t.Helper()
-	f, err := n.fetch(name, authority.MaxDocument)
+	f, err := n.fetch(name)
 	if errors.Is(err, authority.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		n.w.t.Fatalf("authority %d: %s: %v", n.index, name, err)
+	}
+	if strings.HasSuffix(name, ".gz") {
+		if f.Body, err = authority.Decompress(f.Body, authority.MaxDocument); err != nil {
+			n.w.t.Fatalf("authority %d: %s: %v", n.index, name, err)
+		}
 	}
 	return f.Body
 }
