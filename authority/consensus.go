@@ -194,7 +194,7 @@ func (a *Authority) affix(c *cycle, signers []directory.Signer, sigs []directory
 		}
 	}
 	next.consensus = d
-	next.sigs = directory.MergeDetached(d.BodyHash(), c.sigs, sigs)
+	next.sigs = d.MergeDetached(c.sigs, sigs)
 	if len(d.Signers) != len(c.consensus.Signers) || len(next.sigs) != len(c.sigs) {
 		if err := a.putConsensus(&next); err != nil {
 			return err

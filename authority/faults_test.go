@@ -227,7 +227,7 @@ func TestLateSignature(t *testing.T) {
 		if n.current() != nil {
 			t.Fatal("published without a majority")
 		}
-		n.wantLog("not reached, 0 of 3", "no signature of")
+		n.wantLog("not reached, 1 of 3", "no signature of")
 	}
 	w.until(late.Add(30 * time.Minute))
 	w.wantCurrent(firstDay, 2)

@@ -13,7 +13,7 @@ import (
 // by fresh. home is what "~/" stands for.
 func FromConfig(c *config.Server, home string, log *slog.Logger) (out Config, fresh bool, err error) {
 	d := &c.Directory
-	dir := d.StorageDir.In(c.Paths(home).BaseDir, home)
+	dir := c.Paths(home).StorageDir
 	out = Config{
 		Dir:            dir,
 		ClientVersions: d.ClientVersions, ServerVersions: d.ServerVersions,

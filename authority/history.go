@@ -180,7 +180,7 @@ func (a *Authority) verify(p pair) (*directory.Directory, []directory.Detached, 
 	if err != nil {
 		return nil, nil, err
 	}
-	sigs = directory.MergeDetached(d.BodyHash(), sigs)
+	sigs = d.MergeDetached(sigs)
 	_, err = directory.CheckQuorum(d, sigs, a.members)
 	return d, sigs, err
 }
