@@ -145,11 +145,17 @@ MaximumSize: 1M
 	}
 }
 
+// givenPorts are those that quietPort has returned; a mix may not listen on its own yet when another one is looked for.
+var givenPorts sync.Map
+
 // quietPort finds a port that is free and stays so: below those that systems give to outgoing connections.
 func quietPort(ts *testscript.TestScript) int {
 	const low, high = 10_000, 30_000
 	for range 100 {
 		port := low + rand.IntN(high-low)
+		if _, given := givenPorts.LoadOrStore(port, true); given {
+			continue
+		}
 		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			ts.Check(l.Close())
