@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -176,10 +177,10 @@ func checkQueued(t testing.TB, a *Agent, want int) {
 // A packet that cannot be sent waits for another event; nothing is tried twice at once, and nothing is lost.
 func TestFailedAttempts(t *testing.T) {
 	o := new(observer)
-	broken := true
+	var working atomic.Bool
 	deliver := func(_ context.Context, p client.PreparedPacket) error {
 		o.see(p)
-		if broken {
+		if !working.Load() {
 			return errors.New("broken")
 		}
 		return nil
@@ -196,7 +197,7 @@ func TestFailedAttempts(t *testing.T) {
 		if times, counts := o.times(); len(times) != len(counts) || len(times) != len(o.seen) {
 			t.Error("two attempts at one time")
 		}
-		broken = false
+		working.Store(true)
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
 		checkQueued(t, a, 0)
