@@ -89,6 +89,9 @@ func refusal(err error, reason string) error {
 
 // store makes room for a descriptor and writes it.
 func (b *Inbox) store(d *directory.Descriptor, source string, now time.Time) error {
+	if err := b.sweep(now); err != nil {
+		return err
+	}
 	id := d.KeyID()
 	squatters, err := b.checkConflict(d)
 	if err != nil {
@@ -100,9 +103,6 @@ func (b *Inbox) store(d *directory.Descriptor, source string, now time.Time) err
 	}
 	if n := b.cfg.Limits.Descriptors; len(own) >= n && publishedBefore(own, d) < len(own)-n+1 {
 		return &Refusal{ErrTooMany}
-	}
-	if err := b.sweep(now); err != nil {
-		return err
 	}
 	pending := b.record(id).Decision == Pending
 	var victims []crypt.KeyID
