@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -43,7 +42,7 @@ func (c *Client) Import(text []byte) ([]*directory.Descriptor, error) {
 	if d, err := c.dirs.Held(); err == nil && d != nil {
 		known = append(known, d.Servers...)
 	}
-	parts := splitDescriptors(text)
+	parts := directory.SplitDescriptors(text)
 	if len(parts) == 0 {
 		return nil, ErrNoDescriptors
 	}
@@ -64,29 +63,6 @@ func (c *Client) Import(text []byte) ([]*directory.Descriptor, error) {
 		added, known = append(added, d), append(known, d)
 	}
 	return added, errors.Join(errs...)
-}
-
-// splitDescriptors cuts a text at its [Server] lines. Blank lines around descriptors, as they come by mail, are no part of them.
-func splitDescriptors(text []byte) [][]byte {
-	const header = "[Server]"
-	var parts [][]byte
-	add := func(part []byte) {
-		if part = bytes.TrimSpace(part); len(part) > 0 {
-			parts = append(parts, append(bytes.Clone(part), '\n'))
-		}
-	}
-	start := 0
-	for at := 0; ; {
-		i := bytes.Index(text[at:], []byte("\n"+header))
-		if i < 0 {
-			break
-		}
-		at += i + 1
-		add(text[start:at])
-		start = at
-	}
-	add(text[start:])
-	return parts
 }
 
 func (c *Client) acceptable(d *directory.Descriptor, known []*directory.Descriptor) error {

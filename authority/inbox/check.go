@@ -3,7 +3,6 @@ package inbox
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"mixminion/directory"
@@ -106,27 +105,3 @@ func listable(d *directory.Descriptor, others []*directory.Descriptor, now time.
 
 // maxListedAhead is how far in the future the lifetime of a listed descriptor may begin (dir-spec 7.3).
 const maxListedAhead = 30 * 24 * time.Hour
-
-// split cuts a text at its [Server] lines. Blank lines around descriptors, as they come by mail, are no part of them.
-func split(text string) []string {
-	const header = "[Server]"
-	var parts []string
-	add := func(part string) {
-		if part = strings.TrimSpace(part); part != "" {
-			parts = append(parts, part+"\n")
-		}
-	}
-	text = strings.ReplaceAll(text, "\r\n", "\n")
-	start := 0
-	for at := 0; ; {
-		i := strings.Index(text[at:], "\n"+header)
-		if i < 0 {
-			break
-		}
-		at += i + 1
-		add(text[start:at])
-		start = at
-	}
-	add(text[start:])
-	return parts
-}

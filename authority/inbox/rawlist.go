@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -103,7 +104,7 @@ func (b *Inbox) passedOn(now time.Time) (list []*directory.Descriptor) {
 			list = append(list, listables(files, now)...)
 		}
 	}
-	sortDescriptors(list)
+	slices.SortFunc(list, directory.CompareServers)
 	return list
 }
 
@@ -134,7 +135,7 @@ func (b *Inbox) AddRawList(ctx context.Context, gz io.Reader, from string) (Summ
 	if err != nil {
 		return Summary{}, fmt.Errorf("list of descriptors: %w", err)
 	}
-	return b.AddList(ctx, string(text), listSource+from)
+	return b.AddList(ctx, text, listSource+from)
 }
 
 // listSource begins the sources of descriptors that other authorities have passed on. A direct upload says more.
@@ -143,11 +144,11 @@ const listSource = "list of "
 func fromList(source string) bool { return strings.HasPrefix(source, listSource) }
 
 // AddList does what AddRawList does for descriptors that stand one after the other in a text.
-func (b *Inbox) AddList(ctx context.Context, text, source string) (sum Summary, err error) {
+func (b *Inbox) AddList(ctx context.Context, text []byte, source string) (sum Summary, err error) {
 	if len(text) > MaxListLen {
 		return sum, ErrListLen
 	}
-	parts := split(text)
+	parts := directory.SplitDescriptors(text)
 	if len(parts) > maxListItems {
 		return sum, ErrListLen
 	}
@@ -157,7 +158,7 @@ func (b *Inbox) AddList(ctx context.Context, text, source string) (sum Summary, 
 			if err := ctx.Err(); err != nil {
 				return sum, err
 			}
-			d, err := parse([]byte(parts[0]))
+			d, err := parse(parts[0])
 			if err != nil {
 				sum.refuse("a descriptor", err)
 				continue

@@ -160,7 +160,7 @@ func FuzzAddRawList(f *testing.F) {
 	f.Add([]byte("[Server]\n[Server]\n\n[Server]\r\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		w := newWorld(t)
-		sum, err := w.AddList(t.Context(), string(text), "fuzz")
+		sum, err := w.AddList(t.Context(), text, "fuzz")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,10 +1,7 @@
 package inbox
 
 import (
-	"bytes"
-	"cmp"
 	"slices"
-	"strings"
 	"time"
 
 	"mixminion/directory"
@@ -29,7 +26,7 @@ func (b *Inbox) Candidates(now time.Time) []*directory.Descriptor {
 			list = append(list, listables(files, now)...)
 		}
 	}
-	sortDescriptors(list)
+	slices.SortFunc(list, directory.CompareServers)
 	return list
 }
 
@@ -59,13 +56,4 @@ func (b *Inbox) Recommended(now time.Time, d *directory.Descriptor) bool {
 func listables(files []*descriptorFile, now time.Time) []*directory.Descriptor {
 	all := descriptors(files)
 	return slices.DeleteFunc(slices.Clone(all), func(d *directory.Descriptor) bool { return !listable(d, all, now) })
-}
-
-// sortDescriptors sorts by nickname, then by Valid-After, then by digest (dir-spec 4.1).
-func sortDescriptors(list []*directory.Descriptor) {
-	slices.SortFunc(list, func(a, b *directory.Descriptor) int {
-		x, y := a.Digest(), b.Digest()
-		return cmp.Or(strings.Compare(strings.ToLower(a.Nickname), strings.ToLower(b.Nickname)),
-			a.ValidAfter.Compare(b.ValidAfter), bytes.Compare(x[:], y[:]))
-	})
 }

@@ -73,7 +73,7 @@ func importDescriptors(ctx context.Context, b *inbox.Inbox, s *streams, file str
 	if err != nil {
 		return inbox.Summary{}, err
 	}
-	sum, err := b.AddList(ctx, string(text), "import")
+	sum, err := b.AddList(ctx, text, "import")
 	if err == nil && len(sum.Receipts) == 0 && sum.Refused == 0 {
 		err = errors.New("there is no descriptor in it")
 	}

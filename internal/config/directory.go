@@ -82,7 +82,7 @@ type URLBase string
 func (v *URLBase) Set(text string) error {
 	u, err := url.Parse(text)
 	switch {
-	case err != nil || len(text) > 256 || strings.ContainsAny(text, " \t\"<>"):
+	case err != nil || len(text) > 256 || strings.ContainsAny(text, " \t\"<>\\^`{|}"):
 		return fmt.Errorf("%s is not a URL", quote(text))
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil:
 		return fmt.Errorf("%s does not begin with http:// or https:// and a host", quote(text))
