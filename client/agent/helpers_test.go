@@ -65,7 +65,14 @@ func home(t testing.TB, clk clock.Clock) *client.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
+	unlock, err := c.Lock(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := c.Import(descriptors(t, clk.Now())); err != nil {
+		t.Fatal(err)
+	}
+	if err := unlock(); err != nil {
 		t.Fatal(err)
 	}
 	return c
