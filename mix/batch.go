@@ -52,9 +52,9 @@ func (m *Mix) mixOnce() error {
 	for _, i := range picked {
 		rec, err := m.readRecord(pool[i], buf)
 		switch {
-		case err == nil && len(rec.queue()) <= store.MaxQueueName:
+		case err == nil:
 			moves = append(moves, store.Assignment{ID: pool[i], Queue: rec.queue(), Queued: m.roundedNow()})
-		case err == nil || errors.Is(err, errRecord):
+		case errors.Is(err, errRecord):
 			// Nothing can be done for this packet, and the others must not wait for it.
 			damaged = append(damaged, pool[i])
 		case isFatal(err):

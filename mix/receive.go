@@ -121,10 +121,6 @@ func (in *intake) unwrap(p *packet.Packet) arrival {
 				return a
 			}
 			rec.kind = recordRelay
-			if len(rec.queue()) > store.MaxQueueName {
-				a.entries = append(a.entries, entry) // no server has a name like this
-				return a
-			}
 		case packet.Deliver:
 			if in.mix.exits[res.Type] == nil {
 				a.entries = append(a.entries, entry)

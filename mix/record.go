@@ -106,28 +106,3 @@ func (r *record) queue() string {
 	}
 	return exitQueue(r.typ)
 }
-
-const (
-	hopQueuePrefix  = 'h'
-	exitQueuePrefix = 'x'
-)
-
-func hopQueue(next packet.Hop) string {
-	return string(next.AppendRoutingInfo([]byte{hopQueuePrefix}))
-}
-
-func exitQueue(t packet.RoutingType) string {
-	return string(binary.BigEndian.AppendUint16([]byte{exitQueuePrefix}, uint16(t)))
-}
-
-// parseQueue tells what a queue name stands for.
-func parseQueue(name string) (next packet.Hop, exit packet.RoutingType, isExit bool, err error) {
-	switch {
-	case len(name) == 3 && name[0] == exitQueuePrefix:
-		return packet.Hop{}, packet.RoutingType(binary.BigEndian.Uint16([]byte(name[1:]))), true, nil
-	case len(name) > 1 && name[0] == hopQueuePrefix:
-		next, err = packet.ParseHop(packet.TypeFwdHost, []byte(name[1:]))
-		return next, 0, false, err
-	}
-	return packet.Hop{}, 0, false, errRecord
-}

@@ -176,7 +176,8 @@ func FuzzParseRecord(f *testing.F) {
 }
 
 func FuzzParseQueue(f *testing.F) {
-	for _, s := range []string{"", "x", "x\x01\x00", "h", "x123", hopQueue(sampleHop()), hopQueue(sampleHop()) + "\x00", strings.Repeat("h", 300)} {
+	for _, s := range []string{"", "x", "x\x01\x00", "h", "x123", hopQueue(sampleHop()), hopQueue(sampleHop()) + "\x00", strings.Repeat("h", 300),
+		hopQueue(packet.Hop{Host: strings.Repeat("a.", 126) + "z", Port: 1}), "h" + strings.Repeat("k", 22) + "\xff\xff\xff"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, name string) {

@@ -2,12 +2,14 @@ package mix_test
 
 import (
 	"crypto/rand"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"mixminion/delivery"
 	"mixminion/internal/crypt"
+	"mixminion/internal/testnet/fakedns"
 	"mixminion/mix"
 	"mixminion/mmtp"
 	"mixminion/packet"
@@ -29,6 +31,20 @@ func TestLongHostName(t *testing.T) {
 	r.mustSend(p, q)
 	r.mixOnce()
 	eventually(t, "the other packet arrives", func() bool { return good.times(digest) == 1 })
+}
+
+// Names as long as the DNS allows lead to their servers.
+func TestLongestUsefulHostName(t *testing.T) {
+	host := strings.Repeat(strings.Repeat("a", 59)+".", 4) + "example"
+	r := newRig(t, func(c *mix.Config) {
+		c.Resolver = fakedns.Resolver(map[string][]netip.Addr{host: {netip.MustParseAddr("127.0.0.1")}})
+	}).run()
+	next := newFakeHop(t, r.clk, 0)
+	next.Host = host
+	p, digest := r.relayed(next.Node)
+	r.mustSend(p)
+	r.mixOnce()
+	eventually(t, "the packet arrives", func() bool { return next.times(digest) == 1 })
 }
 
 // A message that an exit cannot deliver now holds up only itself, not those that come later.
