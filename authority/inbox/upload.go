@@ -77,6 +77,9 @@ func (b *Inbox) upload(w http.ResponseWriter, r *http.Request) {
 func (b *Inbox) answer(receipt Receipt, err error) (status int, ok bool, message string) {
 	var refused *Refusal
 	switch {
+	case errors.Is(err, ErrCrowded):
+		// With another status, so that mixes try again: it is not the descriptor that is at fault.
+		return http.StatusServiceUnavailable, false, "Not accepted: " + ErrCrowded.Error()
 	case errors.As(err, &refused):
 		return http.StatusOK, false, "Not accepted: " + refused.Error()
 	case err != nil:

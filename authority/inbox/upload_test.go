@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"mixminion/authority/inbox"
+	"mixminion/dirclient"
 	"mixminion/directory"
 )
 
@@ -124,6 +125,48 @@ func TestUploadOverHTTP(t *testing.T) {
 	body, err := io.ReadAll(resp.Body)
 	if err = errors.Join(err, resp.Body.Close()); err != nil || string(body) != "Status: 1\nMessage: Accepted.\n" {
 		t.Errorf("%q %v", body, err)
+	}
+}
+
+// The client of our mixes understands what is said.
+func TestUploadByOurClient(t *testing.T) {
+	limits := inbox.DefaultLimits
+	limits.Pending = 1
+	w := newWorld(t, func(c *inbox.Config) { c.Limits = limits })
+	w.decide(fingerprint(1), inbox.Approved)
+	w.decide(fingerprint(2), inbox.Banned)
+	mux := http.NewServeMux()
+	mux.Handle("/base/upload", w.Upload())
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	fetcher := dirclient.NewFetcher(dirclient.FetchOptions{})
+	upload := func(number uint64, name string) (dirclient.Receipt, error) {
+		return fetcher.Upload(t.Context(), server.URL+"/base/", descriptor(t, number, name))
+	}
+	if r, err := upload(1, "approved"); err != nil || r.Pending {
+		t.Errorf("%+v %v", r, err)
+	}
+	var rejected *dirclient.RejectedError
+	if _, err := upload(2, "banned"); !errors.As(err, &rejected) {
+		t.Errorf("%v", err)
+	}
+	if r, err := upload(3, "new"); err != nil || !r.Pending {
+		t.Errorf("%+v %v", r, err)
+	}
+	// Where there is room for one only, somebody has to go; who is told so tries again.
+	var status *dirclient.StatusError
+	for i := 0; ; i++ {
+		if _, err := upload(4, "newer"); err != nil {
+			if !errors.As(err, &status) || status.Code != http.StatusServiceUnavailable {
+				t.Errorf("%v", err)
+			}
+			break
+		}
+		w.decide("newer", inbox.Pending)
+		w.add(descriptor(t, 3, "new"))
+		if i == 1000 {
+			t.Fatal("there is always room")
+		}
 	}
 }
 
