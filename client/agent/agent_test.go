@@ -191,10 +191,10 @@ func TestFailedAttempts(t *testing.T) {
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
 		checkQueued(t, a, 3)
-		if n := len(o.seen); n < 20 || n > 100 {
+		if n := len(o.all()); n < 20 || n > 100 {
 			t.Errorf("%d attempts in a day", n)
 		}
-		if times, counts := o.times(); len(times) != len(counts) || len(times) != len(o.seen) {
+		if times, counts := o.times(); len(times) != len(counts) || len(times) != len(o.all()) {
 			t.Error("two attempts at one time")
 		}
 		working.Store(true)
@@ -229,7 +229,7 @@ func TestLockedHome(t *testing.T) {
 			time.Sleep(12 * time.Hour)
 			synctest.Wait()
 			checkQueued(t, a, 5*i)
-			for _, s := range o.seen {
+			for _, s := range o.all() {
 				at[i] = append(at[i], s.at.Sub(begin))
 			}
 			if err := errors.Join(unlock(), stop()); err != nil {
@@ -270,16 +270,16 @@ func TestNoDummies(t *testing.T) {
 		stop := start(t, a)
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
-		if s, err := a.status(); err != nil || s.Queued != 2 || s.Problem == "" || len(o.seen) > 0 {
-			t.Errorf("%+v, %d departures: %v", s, len(o.seen), err)
+		if s, err := a.status(); err != nil || s.Queued != 2 || s.Problem == "" || len(o.all()) > 0 {
+			t.Errorf("%+v, %d departures: %v", s, len(o.all()), err)
 		}
 		if err := errors.Join(os.Remove(imported), os.Rename(imported+".away", imported)); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
-		if s, err := a.status(); err != nil || s.Queued != 0 || s.Problem != "" || len(o.seen) < 10 {
-			t.Errorf("%+v, %d departures: %v", s, len(o.seen), err)
+		if s, err := a.status(); err != nil || s.Queued != 0 || s.Problem != "" || len(o.all()) < 10 {
+			t.Errorf("%+v, %d departures: %v", s, len(o.all()), err)
 		}
 		if err := stop(); err != nil {
 			t.Error(err)
@@ -321,7 +321,7 @@ func TestMachineSleeps(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
-		if n := len(o.seen); n < naps || n > 6*naps {
+		if n := len(o.all()); n < naps || n > 6*naps {
 			t.Errorf("%d departures while the machine was awake for %d hours", n, 2*naps)
 		}
 		gaps := o.gaps(30 * time.Minute)

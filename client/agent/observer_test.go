@@ -38,9 +38,16 @@ func (o *observer) see(p client.PreparedPacket) int {
 	return len(o.seen)
 }
 
+// all is what was seen so far.
+func (o *observer) all() []sighting {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.seen)
+}
+
 // times are those of the events, and counts how many packets left at each.
 func (o *observer) times() (times []time.Time, counts []int) {
-	for _, s := range o.seen {
+	for _, s := range o.all() {
 		if n := len(times); n > 0 && times[n-1].Equal(s.at) {
 			counts[n-1]++
 			continue
@@ -63,7 +70,7 @@ func (o *observer) gaps(mean time.Duration) []float64 {
 // hops counts departures by first server.
 func (o *observer) hops() map[packet.Hop]int {
 	m := map[packet.Hop]int{}
-	for _, s := range o.seen {
+	for _, s := range o.all() {
 		m[s.to]++
 	}
 	return m
