@@ -39,7 +39,7 @@ func newMixminiond(s *streams) *cobra.Command {
 	root.PersistentFlags().StringVarP(&configFile, "config", "f", "",
 		"read the configuration from `FILE` (default ~/.mixminiond.conf, ~/etc/mixminiond.conf, /etc/mixminiond.conf, /etc/mixminion/mixminiond.conf)")
 	root.PersistentFlags().BoolVarP(&s.quiet, "quiet", "Q", false, "say nothing but errors")
-	root.AddCommand(newStart(s, &configFile), newDirectory(s, &configFile), newCheck(s, &configFile), newVersion(s, "Mixminiond"), newCompletion(s, "mixminiond"))
+	root.AddCommand(newInit(s, &configFile), newStart(s, &configFile), newDirectory(s, &configFile), newCheck(s, &configFile), newVersion(s, "Mixminiond"), newCompletion(s, "mixminiond"))
 	return root
 }
 

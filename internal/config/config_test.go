@@ -134,6 +134,25 @@ func TestExamplesParseToTheDefaults(t *testing.T) {
 	}
 }
 
+func TestCommentedKeepsValues(t *testing.T) {
+	want := goodDefaults()
+	want.Main.BaseDir = "/srv/mix"
+	want.Main.MyFamily = Family{"bob", "carol"}
+	want.IncomingMMTP.Enabled, want.IncomingMMTP.Hostname, want.IncomingMMTP.IPv4 = true, "mix.example.com", false
+	want.IncomingMMTP.ListenIP6 = netip.IPv6Unspecified()
+	want.DeliveryFragmented.MaximumSize = MB
+	got, err := ParseServer([]byte(want.Commented()), "conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got, sameValues...); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+	if n := strings.Count(want.Commented(), "\n# "); n < 50 {
+		t.Errorf("%d lines of comments", n)
+	}
+}
+
 func TestGrammar(t *testing.T) {
 	const text = "# comment\r\n" +
 		"  # indented comment\n" +

@@ -57,16 +57,21 @@ func values(to any) []string {
 	return []string{v.String()}
 }
 
+const serverTitle = "The configuration of a mix, read by mixminiond."
+
 // ExampleServer returns a commented mixminiond.conf. It parses as it is, and
 // changes no default.
-func ExampleServer() string {
-	return example("The configuration of a mix, read by mixminiond.", new(Server).Sections())
-}
+func ExampleServer() string { return DefaultServer().Commented() }
+
+// Commented returns a mixminiond.conf with the values of s and all the
+// comments of ExampleServer. It parses to the same values; what they have to be
+// like is said at Format. Keys that this version does not use are left out.
+func (s *Server) Commented() string { return example(serverTitle, s.Sections()) }
 
 // ExampleClient returns a commented .mixminionrc. It parses as it is, and
 // changes no default.
 func ExampleClient() string {
-	return example("The configuration of mixminion.", new(Client).Sections())
+	return example("The configuration of mixminion.", DefaultClient().Sections())
 }
 
 const exampleIntro = "A line that begins with # is a comment. The lines that begin with # and a key " +
@@ -91,17 +96,30 @@ func example(title string, sections []Section) string {
 			}
 			b.WriteString("\n")
 			comment(&b, k.Doc)
-			mark, value := "#", k.Default
-			if value == "" {
-				value = k.Example
+			for _, line := range k.lines() {
+				b.WriteString(strings.TrimRight(line, " ") + "\n")
 			}
-			if k.Required {
-				mark = ""
-			}
-			b.WriteString(strings.TrimRight(fmt.Sprintf("%s%s: %s", mark, k.Name, value), " ") + "\n")
 		}
 	}
 	return b.String()
+}
+
+// lines are the key in an example: as it is set or, after a #, as it could be.
+func (k Key) lines() (lines []string) {
+	if !k.isDefault() {
+		for _, value := range values(k.To) {
+			lines = append(lines, fmt.Sprintf("%s: %s", k.Name, value))
+		}
+		return lines
+	}
+	mark, value := "#", k.Default
+	if value == "" {
+		value = k.Example
+	}
+	if k.Required {
+		mark = ""
+	}
+	return []string{fmt.Sprintf("%s%s: %s", mark, k.Name, value)}
 }
 
 func allUnused(keys []Key) bool {
