@@ -132,3 +132,37 @@ func usesFlag(test, command, flag string) bool {
 	}
 	return false
 }
+
+// TestErrorTable: each row of docs/errors.md names tests that are there.
+func TestErrorTable(t *testing.T) {
+	text, err := os.ReadFile("../../docs/errors.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := 0
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(strings.TrimSpace(line), "|")
+		if len(cells) < 3 || strings.HasPrefix(cells[1], "---") || strings.TrimSpace(cells[1]) == "what" {
+			continue
+		}
+		rows++
+		if len(cells) != 8 {
+			t.Errorf("%d cells: %s", len(cells)-2, line)
+			continue
+		}
+		for name := range strings.SplitSeq(cells[6], ",") {
+			name = strings.Trim(name, " `")
+			found := false
+			for _, dir := range []string{"testdata/script", ".", "../../client"} {
+				_, err := os.Stat(filepath.Join(dir, name))
+				found = found || name != "" && err == nil
+			}
+			if !found {
+				t.Errorf("no test %q: %s", name, line)
+			}
+		}
+	}
+	if rows == 0 {
+		t.Error("no rows found")
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"mixminion/directory"
 
@@ -37,7 +38,7 @@ func newImportServer(s *streams, configFile *string) *cobra.Command {
 				}
 				if err != nil {
 					failed++
-					s.say("Not imported from %s: %v", file, err)
+					s.warn("not imported from %s: %s", file, strings.ReplaceAll(err.Error(), "\n", "; "))
 				}
 			}
 			if failed > 0 {

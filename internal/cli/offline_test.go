@@ -77,7 +77,7 @@ func TestOffline(t *testing.T) {
 	rc("")
 	mixes := offlineMixes(t)
 	run(mixes, 0, `(?s)^Imported mix0 \(127\.0\.0\.1:\d+\), valid until \d{4}-\d\d-\d\d\.\n.*Imported mix3 [^\n]*\n$`, "import-server", "-")
-	run(mixes, 1, `(?s)Not imported from -: mix0: .*known already.*1 of 1 files were not imported completely\n$`, "import-server", "-")
+	run(mixes, 1, `(?s)not imported from -: mix0: .*known already.*1 of 1 files were not imported completely\n$`, "import-server", "-")
 	run(mixes, 1, `^mixminion: 1 of 1 files were not imported completely\n$`, "-Q", "import-server", "-")
 
 	text := []byte("Hello.\n")
