@@ -178,6 +178,9 @@ func (a *Authority) collectSignatures(ctx context.Context, c *cycle) error {
 			}
 			signers, sigs = append(signers, s...), append(sigs, t...)
 		}
+		if r := c.rec.member(m.Fingerprint); r.OtherBody != "" && r.Votes == nil {
+			a.explain(ctx, c, m)
+		}
 	}
 	return a.affix(c, signers, sigs)
 }
@@ -266,6 +269,31 @@ func (a *Authority) fragmented(c *cycle, from string, d *directory.Directory, te
 	return nil
 }
 
+// explain finds out by which votes another member came to another consensus: those that it publishes.
+func (a *Authority) explain(ctx context.Context, c *cycle, from directory.Authority) {
+	r := c.rec.member(from.Fingerprint)
+	r.Votes = []string{}
+	var wants []want
+	for _, author := range a.members {
+		name := copyName(c.day, author.Fingerprint)
+		if author.Fingerprint == from.Fingerprint {
+			name = voteName(c.day)
+		}
+		ours := slices.Contains(c.rec.Counted, author.Fingerprint)
+		wants = append(wants, want{from: from, name: name, limit: maxDocument, got: func(f Fetched, err error) {
+			switch {
+			case errors.Is(err, ErrNotFound) && ours:
+				r.Votes = append(r.Votes, "it does not show the vote of "+a.name(author.Fingerprint)+", which we counted")
+			case err == nil && !ours:
+				r.Votes = append(r.Votes, "it shows a vote of "+a.name(author.Fingerprint)+", and we counted none")
+			case err == nil && a.known(c, author.Fingerprint, f.Body) == nil:
+				r.Votes = append(r.Votes, "it shows another vote of "+a.name(author.Fingerprint)+" than the one that we counted")
+			}
+		}})
+	}
+	a.round(ctx, wants)
+}
+
 func (a *Authority) isMember(fingerprint string) bool {
 	return slices.ContainsFunc(a.members, func(m directory.Authority) bool { return m.Fingerprint == fingerprint })
 }
@@ -294,6 +322,9 @@ func (a *Authority) finish(ctx context.Context, d time.Time) (next time.Time, er
 	done, err := a.publishOwn(c)
 	if err != nil {
 		return next, err
+	}
+	if voting := d.Add(day - beforeCollect); !done && !a.now.Before(voting) {
+		return d.Add(day), nil // slow answers about yesterday must not delay the vote
 	}
 	if !done && a.now.Before(a.lateAt) {
 		return a.lateAt, nil // a step for another reason

@@ -198,7 +198,7 @@ func TestFragmentation(t *testing.T) {
 	// Authorities 1 and 2 list carol, and authority 0 gets to see the vote of only one of them.
 	w.nodes[0].source.listed = w.nodes[0].source.listed[:2]
 	w.fault = func(from, to *node, name string) ([]byte, error) {
-		if from.index == 0 && strings.Contains(name, "-vote") && (to.index == 2 || strings.Contains(name, w.nodes[2].fingerprint())) {
+		if w.now.Before(date(secondDay).Add(-35*time.Minute)) && from.index == 0 && strings.Contains(name, "-vote") && (to.index == 2 || strings.Contains(name, w.nodes[2].fingerprint())) {
 			return nil, errUnreachable
 		}
 		return nil, nil
@@ -207,6 +207,9 @@ func TestFragmentation(t *testing.T) {
 	w.wantCurrent(secondDay, 2)
 	w.nodes[1].wantLog("fragmentation", w.nodes[0].fingerprint()[:8], "has signed another consensus")
 	w.nodes[0].wantLog("fragmentation", w.nodes[2].fingerprint()[:8])
+	w.nodes[1].wantLog(w.nodes[0].fingerprint()[:8] + "): it does not show the vote of " + w.nodes[2].url)
+	w.nodes[0].wantLog(w.nodes[2].fingerprint()[:8] + "): it shows a vote of " + w.nodes[2].url)
+	w.nodes[0].wantLog("this authority did not sign what the majority signed")
 	kept, err := filepath.Glob(filepath.Join(w.nodes[1].dir, "evidence", "*"+w.nodes[0].fingerprint()+".gz"))
 	if err != nil || len(kept) != 1 {
 		t.Errorf("evidence: %v, %v", kept, err)

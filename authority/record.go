@@ -41,6 +41,8 @@ type Member struct {
 	Equivocated bool   // it signed two different votes
 	SignError   string // why its signatures are missing
 	OtherBody   string // SHA-256 of another consensus that it signed, hexadecimal
+	// Votes says which votes it then shows that are not those that we counted; nil if nobody has looked yet.
+	Votes []string
 }
 
 // An Outcome is how the making of a day's consensus ended.
@@ -78,6 +80,7 @@ func (r *Record) copy() *Record {
 	out.Members = make(map[string]*Member, len(r.Members))
 	for fp, m := range r.Members {
 		member := *m
+		member.Votes = slices.Clone(m.Votes)
 		out.Members[fp] = &member
 	}
 	out.Counted, out.Signed, out.Problems = slices.Clone(r.Counted), slices.Clone(r.Signed), slices.Clone(r.Problems)

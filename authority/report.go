@@ -98,8 +98,12 @@ func (a *Authority) reportOn(rec *Record, skews map[string]time.Duration) *Repor
 			r.advise("find out whether two programs use this identity key; if not, it is stolen: stop, and tell the operators of the other authorities")
 		}
 	}
-	if rec.Outcome != Pending && !slices.Contains(rec.Signed, a.id) && len(rec.Counted) == 0 {
+	switch mine := slices.Contains(rec.Signed, a.id); {
+	case rec.Outcome == Pending || mine:
+	case len(rec.Counted) == 0:
 		r.line(slog.LevelWarn, "this authority took no part")
+	case rec.Outcome == Reached:
+		r.line(slog.LevelError, "this authority did not sign what the majority signed")
 	}
 	for _, p := range rec.Problems {
 		r.line(slog.LevelWarn, "%s", p)
@@ -125,11 +129,14 @@ func (a *Authority) reportMember(r *Report, rec *Record, m directory.Authority) 
 		r.line(slog.LevelInfo, "the vote of %s came from others: it could not be had from itself", who)
 	}
 	switch {
-	case slices.Contains(rec.Signed, m.Fingerprint):
 	case is.OtherBody != "":
-		r.line(slog.LevelError, "fragmentation: %s has signed another consensus, SHA-256 %s", who, is.OtherBody)
-		r.advise("where authorities disagree, compare the votes that each of them publishes as " + rec.Day + "-vote-*" + zipSuffix +
-			"; usually one of them lacks a vote, or counts one that came too late")
+		r.line(slog.LevelError, "fragmentation: %s has signed another consensus than we, SHA-256 %s", who, is.OtherBody)
+		for _, v := range is.Votes {
+			r.line(slog.LevelError, "%s: %s", who, v)
+		}
+		r.advise("ask the operators of the authorities that disagree what happened between 23:00 and 23:20; all votes are published as " + rec.Day +
+			"-vote-*" + zipSuffix + ", and who counts the same votes signs the same")
+	case slices.Contains(rec.Signed, m.Fingerprint):
 	case is.SignError != "":
 		r.line(slog.LevelWarn, "no signature of %s: %s", who, is.SignError)
 	}

@@ -29,6 +29,9 @@ func (a *Authority) exchangeRaw(ctx context.Context) (next time.Time, err error)
 	if a.now.Before(a.rawAt) {
 		return a.rawAt, nil
 	}
+	if tomorrow := today(a.now).Add(day); tomorrow.Sub(a.now) <= beforeCollect {
+		return tomorrow, nil // the vote has precedence
+	}
 	jitter, err := rand.Int(a.cfg.Rand, big.NewInt(int64(rawJitter)))
 	if err != nil {
 		return next, fmt.Errorf("random numbers: %w", err)

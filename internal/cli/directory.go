@@ -14,7 +14,7 @@ import (
 func newDirectory(s *streams, configFile *string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "directory",
-		Short: "Decide which mixes a directory authority votes for",
+		Short: "Decide which mixes a directory authority votes for, and look after it",
 		Long: "Works on what a directory authority, a mixminiond with a section [Directory], keeps of mixes:\n" +
 			"their descriptors, and what you have decided about them. It does not matter whether the\n" +
 			"authority is running; if it is, it knows at once.\n\n" +
@@ -34,6 +34,7 @@ func newDirectory(s *streams, configFile *string) *cobra.Command {
 		root.AddCommand(newDecision(s, configFile, d))
 	}
 	root.AddCommand(newRecommend(s, configFile), newDirectoryImport(s, configFile), newDirectoryExport(s, configFile))
+	root.AddCommand(newDirectoryIdentity(s, configFile), newDirectoryAudit(s, configFile))
 	return root
 }
 
