@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -82,3 +83,25 @@ func (t *timer) Wrapped(int, int) {
 }
 
 func (t *timer) between() time.Duration { return t.last.Sub(t.first) }
+
+// BenchmarkDecode reads an mbox file of a hundred mails, each with a message of 20 KB that is not encrypted.
+func BenchmarkDecode(b *testing.B) {
+	c, _, _ := newHome(b)
+	var box strings.Builder
+	for range 100 {
+		box.WriteString("From nobody@mix.example Mon Nov  2 10:00:00 2026\nSubject: x\n\n" + plain(strings.Repeat("A line of some text in a message.\n", 600)) + "\n")
+	}
+	b.SetBytes(int64(box.Len()))
+	for b.Loop() {
+		n := 0
+		for _, err := range c.Decode(b.Context(), strings.NewReader(box.String()), client.DecodeOptions{}) {
+			if err != nil {
+				b.Fatal(err)
+			}
+			n++
+		}
+		if n != 100 {
+			b.Fatalf("%d messages", n)
+		}
+	}
+}

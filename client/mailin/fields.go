@@ -46,6 +46,12 @@ func (id *identity) wrote(messageID string) bool {
 	})
 }
 
+// isIn reports whether a line holds an address of the writer's.
+func (id *identity) isIn(line string) bool {
+	line = strings.ToLower(line)
+	return slices.ContainsFunc(id.addresses, func(a string) bool { return a != "" && strings.Contains(line, strings.ToLower(a)) })
+}
+
 // collect fills in everything but the text and the warnings about it.
 func (f *fields) collect() error {
 	kept := map[string]bool{}

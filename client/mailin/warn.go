@@ -11,6 +11,12 @@ import (
 var attribution = regexp.MustCompile(`(?i)\b(wrote|writes|said|schrieb|schreef|skrev|\x{e9}crit|escribi\x{f3}|escreveu|ha scritto)\b.{0,80}:\s*$` +
 	`|^\s*-{2,}\s*(original message|forwarded message|weitergeleitete nachricht|urspr\x{fc}ngliche nachricht)`)
 
+// attributes reports whether a line is an attribution. Most lines need no more than a look at their ends.
+func attributes(line string) bool {
+	trimmed := strings.TrimSpace(line)
+	return (strings.HasSuffix(trimmed, ":") || strings.HasPrefix(trimmed, "--")) && attribution.MatchString(line)
+}
+
 // textWarnings says what in the text may give its writer away: where, not what, since texts stay out of messages.
 func textWarnings(text string, own identity) []string {
 	var quoted, attributed, signature, pgp, address, control places
@@ -18,10 +24,10 @@ func textWarnings(text string, own identity) []string {
 	for line := range strings.Lines(text) {
 		n++
 		line = strings.TrimSuffix(line, "\n")
-		lower := strings.ToLower(line)
 		isQuote := strings.HasPrefix(line, ">")
+		isAttribution := attributes(line)
 		switch {
-		case attribution.MatchString(line):
+		case isAttribution:
 			attributed.add(n)
 		case isQuote && before > 0:
 			attributed.add(before)
@@ -30,7 +36,7 @@ func textWarnings(text string, own identity) []string {
 		}
 		if strings.TrimSpace(line) != "" {
 			before = 0
-			if !isQuote && strings.HasSuffix(strings.TrimRight(line, " "), ":") && !attribution.MatchString(line) {
+			if !isQuote && strings.HasSuffix(strings.TrimRight(line, " "), ":") && !isAttribution {
 				before = n
 			}
 		}
@@ -40,11 +46,8 @@ func textWarnings(text string, own identity) []string {
 		if strings.HasPrefix(line, "-----BEGIN PGP ") {
 			pgp.add(n)
 		}
-		for _, a := range own.addresses {
-			if a != "" && strings.Contains(lower, strings.ToLower(a)) {
-				address.add(n)
-				break
-			}
+		if strings.Contains(line, "@") && own.isIn(line) {
+			address.add(n)
 		}
 		if strings.ContainsFunc(line, func(r rune) bool { return r < 0x80 && unicode.IsControl(r) && r != '\t' && r != '\v' }) {
 			control.add(n)
