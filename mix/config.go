@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mixminion/delivery"
+	"mixminion/dirclient"
 	"mixminion/directory"
 	"mixminion/internal/clock"
 	"mixminion/internal/crypt"
@@ -51,6 +52,12 @@ type Config struct {
 	Resolver    *net.Resolver // looks up the names of other mixes; nil means the system's
 
 	Exits []ExitConfig
+
+	// Directories says where the directory is held and who is trusted to sign it; the mix fills in the clock. If nobody is trusted, none is
+	// downloaded.
+	Directories dirclient.Options
+	// PublishTo are the URL bases of the directory servers that the descriptors are published to.
+	PublishTo []string
 
 	Clock    clock.Clock
 	Logger   *slog.Logger

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"mixminion/delivery"
 	"mixminion/delivery/mail"
 	"mixminion/delivery/reassemble"
+	"mixminion/dirclient"
 	"mixminion/directory"
 	"mixminion/internal/config"
 	"mixminion/message"
@@ -39,6 +41,9 @@ func FromConfig(c *config.Server, home, software string, log *slog.Logger) (Conf
 		OutgoingRetry: Schedule(c.OutgoingMMTP.Retry), MaxOutgoing: c.OutgoingMMTP.MaxConnections,
 		Logger: log,
 	}
+	if err := out.setDirectories(&c.Directories, filepath.Join(paths.WorkDir, "dir")); err != nil {
+		return Config{}, fmt.Errorf("[DirectoryServers]: %w", err)
+	}
 	if c.DeliverySMTP.Enabled {
 		exit, err := smtpExit(&c.DeliverySMTP, paths.BaseDir, home, log)
 		if err != nil {
@@ -57,6 +62,35 @@ func FromConfig(c *config.Server, home, software string, log *slog.Logger) (Conf
 		out.Exits = append(out.Exits, exit)
 	}
 	return out, nil
+}
+
+// setDirectories says where the mix publishes, and where the directory comes from and is held.
+func (out *Config) setDirectories(c *config.ServerDirectories, dir string) (err error) {
+	o := &out.Directories
+	o.Dir, o.Mirrors = dir, c.ServerURL
+	if o.Fetch.Proxy, err = dirclient.ParseProxy(c.Proxy); err != nil {
+		return err
+	}
+	for _, a := range c.Authority {
+		o.Trusted = append(o.Trusted, directory.Authority{Fingerprint: a.Fingerprint, URLs: []string{string(a.URL)}})
+	}
+	if len(c.Authority) == 0 {
+		if o.Trusted, err = dirclient.Builtin(); err != nil {
+			return err
+		}
+	}
+	if !c.Publish {
+		return nil
+	}
+	if out.PublishTo = c.PublishURL; len(out.PublishTo) == 0 {
+		for _, a := range o.Trusted {
+			out.PublishTo = append(out.PublishTo, a.URLs...)
+		}
+	}
+	if len(out.PublishTo) == 0 {
+		return errors.New("Publish is yes, but no directory server is known: write lines Authority: FINGERPRINT URL, or PublishURL: URL")
+	}
+	return nil
 }
 
 var algorithms = map[config.MixAlgorithm]Algorithm{

@@ -83,7 +83,7 @@ func fromConfig(t *testing.T, text string) (mix.Config, error) {
 }
 
 // plain compares what is not a function or an interface.
-var plain = cmpopts.IgnoreFields(mix.Config{}, "Exits", "Clock", "Logger", "Provider", "Watch")
+var plain = cmpopts.IgnoreFields(mix.Config{}, "Exits", "Directories", "Clock", "Logger", "Provider", "Watch")
 
 func TestFromConfig(t *testing.T) {
 	ipv4 := directory.MMTPProtocols(true, false)

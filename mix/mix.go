@@ -39,6 +39,7 @@ type Mix struct {
 	keys   atomic.Pointer[keysInUse]
 
 	links    *mmtp.LinkIdentity
+	dirs     *directories
 	intake   *intake
 	dispatch *dispatcher
 
@@ -79,6 +80,9 @@ func Open(cfg Config) (_ *Mix, err error) {
 	m.ring = &keyRing{
 		dir: cfg.KeyDir, identity: identity, provider: cfg.Provider, store: m.store,
 		describe: m.cfg.describe, log: m.cfg.Logger, lifetime: cfg.KeyLifetime, overlap: cfg.KeyOverlap,
+	}
+	if m.dirs, err = newDirectories(&m.cfg); err != nil {
+		return nil, err
 	}
 	if err := m.ring.load(); err != nil {
 		return nil, err
@@ -157,6 +161,12 @@ func (m *Mix) Run(ctx context.Context, listeners ...net.Listener) error {
 	rest.Go(func() { fail(m.mixing(ctx)) })
 	rest.Go(func() { fail(m.dispatch.run(ctx)) })
 	rest.Go(func() { fail(m.maintenance(ctx)) })
+	if m.dirs.client.Trusts() {
+		rest.Go(func() { fail(m.download(ctx)) })
+	}
+	for i, base := range m.cfg.PublishTo {
+		rest.Go(func() { fail(m.publish(ctx, base, m.dirs.changed[i])) })
+	}
 
 	fail(server.Serve(ctx, listeners...))
 	cancel()
@@ -189,6 +199,9 @@ func (m *Mix) maintain() error {
 	}
 	if err := m.writeDescriptors(now); err != nil {
 		return err
+	}
+	if changed {
+		m.dirs.announce()
 	}
 	if changed || len(over) > 0 {
 		m.cfg.Logger.Info("keys and descriptors are up to date", "file", m.descriptorPath())
