@@ -211,7 +211,7 @@ func TestDirectoriesOfTheConfiguration(t *testing.T) {
 	if c, err = fromConfig(t, lines("Authority: "+authority+" http://a/")); err != nil || c.PublishTo != nil {
 		t.Error(c.PublishTo, err)
 	}
-	for text, want := range map[string]string{"Publish: yes": "no directory server is known", "Proxy: tor": "proxy"} {
+	for text, want := range map[string]string{"Publish: yes": "no directory server to publish to is known", "Proxy: tor": "proxy"} {
 		if _, err := fromConfig(t, lines(text)); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "[DirectoryServers]") {
 			t.Errorf("%s: %v", text, err)
 		}

@@ -88,7 +88,7 @@ func (out *Config) setDirectories(c *config.ServerDirectories, dir string) (err 
 		}
 	}
 	if len(out.PublishTo) == 0 {
-		return errors.New("Publish is yes, but no directory server is known: write lines Authority: FINGERPRINT URL, or PublishURL: URL")
+		return errors.New("no directory server to publish to is known: write lines Authority: FINGERPRINT URL, or PublishURL: URL")
 	}
 	return nil
 }

@@ -126,7 +126,7 @@ func (m *Main) keys() []Key {
 		{Name: "KeyDir", To: &m.KeyDir, Default: "keys",
 			Doc: "The directory of the private keys."},
 		{Name: "WorkDir", To: &m.WorkDir, Default: "work",
-			Doc: "The directory of what the mix can get or make again, such as the directory of mixes."},
+			Doc: "The directory of everything that only the program itself needs."},
 		{Name: "QueueDir", To: &m.QueueDir, Default: "work/queues",
 			Doc: "The directory of the packets that wait."},
 		{Name: "PidFile", To: &m.PidFile, Default: "pid", Unused: later,
