@@ -35,7 +35,7 @@ func TestFirstHopsByLink(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Import(text); err != nil {
+		if _, err := importTexts(t, c, text); err != nil {
 			t.Fatal(err)
 		}
 		seen := map[string]bool{}

@@ -2,9 +2,11 @@ package dirclient
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -132,5 +134,18 @@ func TestSkew(t *testing.T) {
 		if err != nil || doc.Skew != want {
 			t.Errorf("%s: %v, %v", date, doc.Skew, err)
 		}
+	}
+}
+
+// TestStrangersCertificate reaches nobody whose certificate the system does not know, and tries no other way.
+func TestStrangersCertificate(t *testing.T) {
+	asked := false
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	var unknown *tls.CertificateVerificationError
+	if _, err := NewFetcher(FetchOptions{}).Get(t.Context(), server.URL+"/current.gz", 100); !errors.As(err, &unknown) || asked {
+		t.Error(err, asked)
 	}
 }

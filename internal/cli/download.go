@@ -15,10 +15,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// usesDirectory names the commands that look mixes up.
+// usesDirectory names the commands that look mixes up, and says whether they are of no use without a directory when there could be one.
 var usesDirectory = map[string]bool{
-	"send": true, "queue": true, "inspect-queue": true, "import-server": true, "list-servers": true, "generate-surb": true, "ping": true,
-	"list-fragments": true,
+	"send": true, "queue": true, "generate-surb": true, "list-servers": true,
+	"inspect-queue": false, "import-server": false, "ping": false, "list-fragments": false,
 }
 
 // A downloadMode says when a command downloads the directory first.
@@ -33,7 +33,8 @@ const (
 // addDownload gives --download-directory to those of a program's commands that look mixes up.
 func addDownload(root *cobra.Command, s *streams) {
 	for _, cmd := range root.Commands() {
-		if !usesDirectory[cmd.Name()] || cmd.Flags().Lookup("download-directory") != nil {
+		needed, uses := usesDirectory[cmd.Name()]
+		if !uses || cmd.Flags().Lookup("download-directory") != nil {
 			continue
 		}
 		value := cmd.Flags().StringP("download-directory", "D", "",
@@ -47,7 +48,7 @@ func addDownload(root *cobra.Command, s *streams) {
 					return err
 				}
 			}
-			s.refresh = func(u *user) error { return u.refresh(cmd.Context(), s, mode) }
+			s.refresh = func(u *user) error { return u.refresh(cmd.Context(), s, mode, needed) }
 			if next == nil {
 				return nil
 			}
@@ -68,8 +69,8 @@ func parseDownload(value string) (downloadMode, error) {
 }
 
 // refresh downloads the directory if the user wants that or if it is time, and says what there is to say about the one that is then held. A download
-// that fails is no error if there is a directory that can be used all the same, unless the user asked for the download.
-func (u *user) refresh(ctx context.Context, s *streams, mode downloadMode) error {
+// that fails is no error if there is a directory that can be used all the same or none is needed, unless the user asked for the download.
+func (u *user) refresh(ctx context.Context, s *streams, mode downloadMode, needed bool) error {
 	if mode == downloadAlways || mode == downloadDue && u.UpdateDue() && !u.agentDownloads(ctx) {
 		s.detail("Downloading the directory.")
 		up, err := u.UpdateServers(ctx)
@@ -79,7 +80,7 @@ func (u *user) refresh(ctx context.Context, s *streams, mode downloadMode) error
 		case ctx.Err() != nil || mode == downloadAlways:
 			return err
 		default:
-			if held, heldErr := u.Directory(); held == nil || heldErr != nil || u.DirectoryUsable() != nil {
+			if needed && !u.holdsUsable() {
 				return fmt.Errorf("%w. With --download-directory no, nothing is downloaded", err)
 			}
 			s.say("Warning: %v", err)
@@ -101,11 +102,16 @@ func (u *user) refresh(ctx context.Context, s *streams, mode downloadMode) error
 // agentDownloads reports whether a newer directory can be left to the agent: it runs, so that the time of the download says nothing about the user, and
 // what is held can be used until then.
 func (u *user) agentDownloads(ctx context.Context) bool {
-	if held, err := u.Directory(); held == nil || err != nil || u.DirectoryUsable() != nil {
+	if !u.holdsUsable() {
 		return false
 	}
 	a, err := u.dialAgent(ctx)
 	return err == nil && a != nil && a.Close() == nil
+}
+
+func (u *user) holdsUsable() bool {
+	held, err := u.Directory()
+	return held != nil && err == nil && u.DirectoryUsable() == nil
 }
 
 // tellUpdate says what a download brought to light beside the directory.
