@@ -78,7 +78,7 @@ func TestOffline(t *testing.T) {
 	mixes := offlineMixes(t)
 	run(mixes, 0, `(?s)^Imported mix0 \(127\.0\.0\.1:\d+\), valid until \d{4}-\d\d-\d\d\.\n.*Imported mix3 [^\n]*\n$`, "import-server", "-")
 	run(mixes, 1, `(?s)not imported from -: mix0: .*known already.*1 of 1 files were not imported completely\n$`, "import-server", "-")
-	run(mixes, 1, `^mixminion: 1 of 1 files were not imported completely\n$`, "-Q", "import-server", "-")
+	run(mixes, 1, `^mixminion: not imported from -: .*\nmixminion: 1 of 1 files were not imported completely\n$`, "-Q", "import-server", "-")
 
 	text := []byte("Hello.\n")
 	const unsent = `mixminion: 1 of 1 packets could not be handed to the network: .*Nothing was kept: send the message again`
