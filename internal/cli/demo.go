@@ -15,7 +15,6 @@ import (
 
 	"mixminion/client"
 	"mixminion/internal/config"
-	"mixminion/internal/store/durable"
 	"mixminion/internal/testnet"
 	"mixminion/message"
 	"mixminion/message/keyring"
@@ -39,6 +38,8 @@ const (
 	demoMixes    = 6
 	minDemoMixes = 4
 
+	demoAuthorities = 3
+
 	// shownBody is how much of a mail is printed.
 	shownBody = 1200
 )
@@ -48,10 +49,11 @@ func newDemo(s *streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Send a message through a network of mixes on this machine",
-		Long: "Starts a network of mixes and a mail server in this process, on loopback, and sends\n" +
-			"standard input, or a text of its own, through them into a mailbox; then answers\n" +
-			"through a reply block. The mixes are real, but their pool is a fast one for show: it\n" +
-			"sends everything on at once and hides nobody.",
+		Long: "Starts a network of mixes, directory authorities and a mail server in this process, on\n" +
+			"loopback. The authorities vote on the directory of today; then standard input, or a\n" +
+			"text of its own, is sent through the mixes into a mailbox, and answered through a\n" +
+			"reply block. The mixes are real, but their pool is a fast one for show: it sends\n" +
+			"everything on at once and hides nobody.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := &demo{streams: s, demoOptions: o}
@@ -87,9 +89,10 @@ type demo struct {
 	*streams
 	demoOptions
 
-	sink *testnet.Sink
-	net  *testnet.Network
-	user *client.Client
+	sink  *testnet.Sink
+	clock *testnet.Night
+	net   *testnet.Network
+	user  *client.Client
 
 	mu      sync.Mutex
 	begun   time.Time
@@ -158,29 +161,24 @@ func (d *demo) text() ([]byte, error) {
 }
 
 func (d *demo) start(ctx context.Context, dir string) (err error) {
-	d.print("Starting %d mixes and a mail server on loopback. Their pool is a fast one, for show:\n"+
-		"it lets everything go every %v and would hide nobody.\n", d.servers, demoInterval)
+	d.print("Starting %d directory authorities, %d mixes and a mail server on loopback. The pool of the mixes\n"+
+		"is a fast one, for show: it lets everything go every %v and would hide nobody.\n", demoAuthorities, d.servers, demoInterval)
 	if d.sink, err = testnet.NewSink(ctx); err != nil {
 		return err
 	}
 	d.batches = map[string]int{}
+	d.clock = testnet.NewNight()
 	d.net, err = testnet.Start(ctx, testnet.Options{
-		Dir: filepath.Join(dir, "mixes"), Mixes: d.servers, SMTP: d.sink.Addr,
-		Rule: mix.Rule{Algorithm: mix.Timed}, Interval: demoInterval, Watch: d.watch,
+		Dir: filepath.Join(dir, "network"), Mixes: d.servers, Authorities: demoAuthorities, SMTP: d.sink.Addr,
+		Rule: mix.Rule{Algorithm: mix.Timed}, Interval: demoInterval, Watch: d.watch, Clock: d.clock,
 	})
 	if err != nil {
 		return errors.Join(err, d.sink.Close())
 	}
-	for _, n := range d.net.Nodes {
-		d.print("  %-10s %s  key %s", n.Nickname, n.Addr, n.Mix.KeyID().Fingerprint())
+	if err := d.vote(ctx); err != nil {
+		return errors.Join(err, d.net.Close(), d.sink.Close())
 	}
-	if d.user, err = client.Open(filepath.Join(dir, "home"), client.Options{}); err == nil {
-		err = d.locked(ctx, func() error {
-			_, err := d.user.Import(d.net.Descriptors())
-			return err
-		})
-	}
-	if err != nil {
+	if err := d.download(ctx, dir); err != nil {
 		return errors.Join(err, d.net.Close(), d.sink.Close())
 	}
 	return nil
@@ -377,24 +375,4 @@ func (d *demo) decode(mail testnet.Mail, ring *keyring.Keyring) error {
 		return errors.New("the answer that arrived is not the one that was sent")
 	}
 	return nil
-}
-
-// wait leaves the network to the user until he interrupts.
-func (d *demo) wait(ctx context.Context, dir string) error {
-	rc := filepath.Join(dir, "mixminionrc")
-	if err := durable.WriteFile(rc, []byte("[User]\nUserDir: "+filepath.Join(dir, "home")+"\n"), 0o600); err != nil {
-		return err
-	}
-	d.print("\nThe network goes on running. From another terminal, a home directory that knows its mixes:\n\n"+
-		"  echo Hello | mixminion -f %s send -t %s\n\n"+
-		"Mail that arrives is shown here. Ctrl-C ends it all.", rc, demoTo)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case m := <-d.sink.Mails:
-			d.print("\nMail for %s:\n", m.To)
-			d.show(m.Data)
-		}
-	}
 }

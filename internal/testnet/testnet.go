@@ -1,5 +1,6 @@
-// Package testnet runs a whole network of mixes in one process, on loopback. Tests and the demo use it. It calls the same constructors
-// as the programs do; what differs is in their configuration: a short mix interval, and a clock that may be moved by hand.
+// Package testnet runs a whole network of mixes and directory authorities in one process, on loopback. Tests and the demo use it. It calls
+// the same constructors as the programs do; what differs is in their configuration: a short mix interval, and a clock that may be moved
+// by hand.
 package testnet
 
 import (
@@ -22,13 +23,15 @@ import (
 
 // Options of a network.
 type Options struct {
-	Dir      string // where the mixes keep their files
-	Mixes    int
-	SMTP     string // host:port of the server that takes the mail
-	Rule     mix.Rule
-	Interval time.Duration
-	Clock    clock.Clock
-	Logger   *slog.Logger
+	Dir   string // where the mixes and authorities keep their files
+	Mixes int
+	// Authorities is how many directory authorities there are. They vote when Vote is called.
+	Authorities int
+	SMTP        string // host:port of the server that takes the mail
+	Rule        mix.Rule
+	Interval    time.Duration
+	Clock       clock.Clock // the system's by default
+	Logger      *slog.Logger
 	// Watch, if not nil, is told of every batch.
 	Watch func(nickname string, b mix.Batch)
 }
@@ -47,10 +50,13 @@ type Node struct {
 	cfg      mix.Config
 }
 
-// A Network is running mixes.
+// A Network is running mixes, and the directory authorities that they publish to.
 type Network struct {
-	Nodes []*Node
+	Nodes       []*Node
+	Directories []*DirectoryNode
 
+	clock  clock.Clock
+	ctx    context.Context // of all that runs
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	mu     sync.Mutex
@@ -65,17 +71,28 @@ func Start(ctx context.Context, o Options) (*Network, error) {
 	if o.Mixes < 1 || o.Mixes > len(Names) {
 		return nil, fmt.Errorf("a network can have 1 to %d mixes, not %d", len(Names), o.Mixes)
 	}
+	if o.Clock == nil {
+		o.Clock = clock.Real{}
+	}
 	ctx, cancel := context.WithCancel(ctx)
-	n := &Network{cancel: cancel, Nodes: make([]*Node, o.Mixes)}
+	n := &Network{clock: o.Clock, ctx: ctx, cancel: cancel, Nodes: make([]*Node, o.Mixes)}
+	if err := n.openAuthorities(ctx, o); err != nil {
+		cancel()
+		err = errors.Join(err, n.closeAuthorities())
+		n.done.Wait()
+		return nil, err
+	}
 	listeners := make([]net.Listener, o.Mixes)
 	errs := make([]error, o.Mixes)
 	var opening sync.WaitGroup
 	for i := range o.Mixes {
-		opening.Go(func() { n.Nodes[i], listeners[i], errs[i] = open(ctx, o, Names[i]) })
+		opening.Go(func() { n.Nodes[i], listeners[i], errs[i] = n.open(ctx, o, Names[i]) })
 	}
 	opening.Wait()
 	if err := errors.Join(errs...); err != nil {
 		cancel()
+		err = errors.Join(err, n.closeAuthorities())
+		n.done.Wait()
 		for i, node := range n.Nodes {
 			if node != nil {
 				err = errors.Join(err, listeners[i].Close(), node.Mix.Close())
@@ -87,22 +104,29 @@ func Start(ctx context.Context, o Options) (*Network, error) {
 		n.done.Go(func() {
 			err := node.Mix.Run(ctx, listeners[i])
 			if err = errors.Join(err, node.Mix.Close()); err != nil {
-				n.mu.Lock()
-				n.err = errors.Join(n.err, fmt.Errorf("mix %s: %w", node.Nickname, err))
-				n.mu.Unlock()
+				n.failed(fmt.Errorf("mix %s: %w", node.Nickname, err))
 			}
 		})
 	}
 	return n, nil
 }
 
-func open(ctx context.Context, o Options, name string) (*Node, net.Listener, error) {
+// failed notes what Close will return.
+func (n *Network) failed(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.err = errors.Join(n.err, err)
+}
+
+func (n *Network) open(ctx context.Context, o Options, name string) (*Node, net.Listener, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, nil, fmt.Errorf("mix %s: %w", name, err)
 	}
 	node := &Node{Nickname: name, Addr: l.Addr().String()}
 	node.cfg, err = config(o, name, uint16(l.Addr().(*net.TCPAddr).Port))
+	node.cfg.PublishTo, node.cfg.Directories = n.publishTo(), n.Trust()
+	node.cfg.Directories.Dir = filepath.Join(o.Dir, name, "dir")
 	if err == nil {
 		node.Mix, err = mix.Open(node.cfg)
 	}
@@ -155,9 +179,19 @@ func (n *Network) Descriptors() []byte {
 	return text
 }
 
-// Close stops the mixes and waits for them. It returns what went wrong in any of them while they ran.
+// Close stops everything and waits for it. It returns what went wrong while it ran.
 func (n *Network) Close() error {
 	n.cancel()
+	for _, d := range n.Directories {
+		if err := d.server.Close(); err != nil {
+			n.failed(err)
+		}
+	}
 	n.done.Wait()
+	for _, d := range n.Directories {
+		if err := d.Authority.Close(); err != nil {
+			n.failed(err)
+		}
+	}
 	return n.err
 }

@@ -25,7 +25,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// network starts mixes whose time moves only as far as await moves it.
+// evening is when networks begin.
+var evening = time.Date(2026, 11, 21, 21, 30, 0, 0, time.UTC)
+
+// network starts mixes and authorities, and a client with the directory on which they agree. Their time moves only as far as await moves it.
 func network(t *testing.T, mixes int, rule mix.Rule) (*testnet.Sink, *client.Client, *clock.Manual) {
 	t.Helper()
 	sink, err := testnet.NewSink(t.Context())
@@ -37,9 +40,9 @@ func network(t *testing.T, mixes int, rule mix.Rule) (*testnet.Sink, *client.Cli
 			t.Error(err)
 		}
 	})
-	clk := clock.NewManual(time.Now())
+	clk := clock.NewManual(evening)
 	net, err := testnet.Start(context.Background(), testnet.Options{
-		Dir: t.TempDir(), Mixes: mixes, SMTP: sink.Addr, Rule: rule, Interval: 5 * time.Minute, Clock: clk,
+		Dir: t.TempDir(), Mixes: mixes, Authorities: 3, SMTP: sink.Addr, Rule: rule, Interval: 5 * time.Minute, Clock: clk,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -49,19 +52,25 @@ func network(t *testing.T, mixes int, rule mix.Rule) (*testnet.Sink, *client.Cli
 			t.Error(err)
 		}
 	})
-	user, err := client.Open(t.TempDir(), client.Options{Clock: clk})
+	if err := net.AwaitPublished(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ballots, err := net.Vote(t.Context(), clk.Advance)
 	if err != nil {
 		t.Fatal(err)
 	}
-	unlock, err := user.Lock(t.Context(), nil)
+	for _, b := range ballots {
+		if b.Votes != mixes || b.Counted != 3 || b.Current == nil || len(b.Current.Signers) != 3 {
+			t.Errorf("%+v", b)
+		}
+	}
+	user, err := client.Open(t.TempDir(), client.Options{Clock: clk, Directories: net.Trust()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if added, err := user.Import(net.Descriptors()); err != nil || len(added) < mixes {
-		t.Fatalf("%d servers imported: %v", len(added), err)
-	}
-	if err := unlock(); err != nil {
-		t.Fatal(err)
+	up, err := user.UpdateServers(t.Context())
+	if err != nil || up.Consensus.Quorum.Signed != 3 || len(up.Consensus.Servers) != mixes {
+		t.Fatalf("%+v: %v", up, err)
 	}
 	return sink, user, clk
 }
@@ -219,6 +228,74 @@ func TestMailAndReply(t *testing.T) {
 	text, err := opened.Message(message.SingletonLimit(len(opened.Data)))
 	if err != nil || string(text) != "\nAn answer.\n" {
 		t.Errorf("%q, %v", text, err)
+	}
+}
+
+// Mixes download the directory as well.
+func TestMixHoldsDirectory(t *testing.T) {
+	clk := clock.NewManual(evening)
+	net, err := testnet.Start(context.Background(), testnet.Options{
+		Dir: t.TempDir(), Mixes: 1, Authorities: 3, SMTP: "127.0.0.1:9", Rule: mix.Rule{Algorithm: mix.Timed}, Interval: time.Hour, Clock: clk,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := net.AwaitPublished(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := net.Vote(t.Context(), clk.Advance); err != nil {
+		t.Fatal(err)
+	}
+	step := time.NewTicker(20 * time.Millisecond)
+	defer step.Stop()
+	for {
+		d, err := net.Nodes[0].Mix.Directory()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d != nil {
+			if d.Quorum.Signed != 3 || len(d.Servers) != 1 {
+				t.Errorf("%+v", d.Quorum)
+			}
+			break
+		}
+		select {
+		case <-step.C:
+			clk.Advance(time.Minute)
+		case <-t.Context().Done():
+			t.Fatal("no directory")
+		}
+	}
+	if err := net.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNight(t *testing.T) {
+	n := testnet.NewNight()
+	if left := time.Until(n.Now()); left > 0 || left < -48*time.Hour {
+		t.Errorf("the night is at %v", n.Now())
+	}
+	began := n.Now()
+	soon, past, now := n.After(time.Minute), n.After(30*time.Minute), n.After(0)
+	later := n.After(time.Since(began) + time.Hour)
+	if got := <-now; !got.Equal(began) {
+		t.Error(got)
+	}
+	n.Advance(time.Minute)
+	<-soon
+	n.Wake()
+	<-past
+	<-n.After(0)
+	if now := n.Now(); time.Since(now) > time.Hour {
+		t.Errorf("it is awake at %v", now)
+	}
+	n.Advance(time.Hour) // moves nothing any more
+	n.Wake()
+	select {
+	case <-later:
+		t.Error("too early")
+	default:
 	}
 }
 
