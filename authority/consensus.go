@@ -30,7 +30,7 @@ func (a *Authority) loadConsensus(c *cycle) error {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
 	if !d.SignedBy(a.id) {
-		return fmt.Errorf("%s is not signed by this authority", name)
+		return nil // what the others agreed on without us
 	}
 	c.consensus = d
 	// A crash may have come between the two files; the body is signed, so the other signature is made for the same one.
@@ -106,6 +106,29 @@ func (a *Authority) tabulate(c *cycle) error {
 		"recommended", len(d.Recommended), "sha256", hex.EncodeToString(hash[:]))
 	for _, x := range result.Excluded {
 		a.cfg.Logger.Debug("not in the consensus", "server", x.Nickname, "reason", x.Reason)
+	}
+	return nil
+}
+
+// recallConsensus gets back what we signed, if our disk has lost it since others got it.
+func (a *Authority) recallConsensus(ctx context.Context, c *cycle) error {
+	for _, p := range a.sortedPairs(a.fetchPairs(ctx, a.others, consensusName(c.day))) {
+		d, err := a.cache.ParseDirectory(p.text)
+		if err != nil || d.Status != directory.Consensus || !d.ValidAfter.Equal(c.day) || !d.SignedBy(a.id) {
+			continue
+		}
+		own, err := directory.SignDetached(d.Body(), a.cfg.Identity)
+		if err != nil {
+			return err
+		}
+		a.cfg.Logger.Warn("the consensus that we signed is not on the disk, and another authority has it; it is taken from there", "day", c.rec.Day)
+		next := *c
+		next.consensus, next.sigs = d, []directory.Detached{own}
+		if err := a.putConsensus(&next); err != nil {
+			return err
+		}
+		*c = next
+		return nil
 	}
 	return nil
 }

@@ -82,6 +82,11 @@ func (a *Authority) advance(ctx context.Context, d time.Time) (next time.Time, e
 		return next, err
 	}
 	left := d.Sub(a.now)
+	if !a.shelf.has(voteName(d)) && left <= beforeCollect {
+		if err := a.recall(ctx, c); err != nil {
+			return next, err
+		}
+	}
 	if !a.shelf.has(voteName(d)) && left > beforeCopies {
 		if err := a.vote(c); err != nil {
 			return next, err
@@ -99,6 +104,13 @@ func (a *Authority) advance(ctx context.Context, d time.Time) (next time.Time, e
 	}
 	if c.consensus == nil {
 		// A member that was started late comes here at once. It takes what the others show each other.
+		if left <= beforeSigs {
+			if err := a.recallConsensus(ctx, c); err != nil {
+				return next, err
+			}
+		}
+	}
+	if c.consensus == nil {
 		if _, err := a.compare(ctx, c); err != nil {
 			return next, err
 		}

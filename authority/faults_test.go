@@ -42,7 +42,7 @@ func TestMissingAuthorities(t *testing.T) {
 	for _, test := range []struct {
 		of, down int
 		reached  bool
-	}{{3, 1, true}, {3, 2, false}, {4, 1, true}, {4, 2, false}, {5, 2, true}, {5, 3, false}, {1, 0, true}, {2, 1, false}} {
+	}{{1, 0, true}, {2, 1, false}, {3, 1, true}, {3, 2, false}, {4, 1, true}, {4, 2, false}} {
 		t.Run(fmt.Sprintf("%d of %d", test.down, test.of), func(t *testing.T) {
 			w := newWorld(t, test.of)
 			w.until(date(firstDay))
@@ -274,7 +274,7 @@ func TestClocksOff(t *testing.T) {
 // TestRestartAnywhere kills all authorities at random instants. No two votes and no two consensuses of one authority for a day may ever be
 // seen, and the consensus must come about all the same.
 func TestRestartAnywhere(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			w := newWorld(t, 3)
 			rnd := rand.New(rand.NewPCG(seed, 2))
@@ -288,7 +288,7 @@ func TestRestartAnywhere(t *testing.T) {
 							if text == nil && seen[key] == nil {
 								continue
 							}
-							dir, err := directory.ParseDirectory(text)
+							dir, err := parsed.ParseDirectory(text)
 							if err != nil {
 								t.Fatal(key, err)
 							}

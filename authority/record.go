@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
-
-	"mixminion/internal/store/durable"
 )
 
 // A Record is what happened in the making of one day's consensus. It is kept for reports and the page; what must not be lost is in the
@@ -123,7 +121,7 @@ func (a *Authority) saveRecord(r *Record) error {
 	if bytes.Equal(data, r.saved) {
 		return nil
 	}
-	if err := durable.WriteFile(a.recordPath(r.Day), data, 0o600); err != nil {
+	if err := replaceFile(a.recordPath(r.Day), data, 0o600); err != nil {
 		return fmt.Errorf("record of the day: %w", err)
 	}
 	r.saved = data

@@ -85,7 +85,7 @@ func (s *shelf) pin(docs map[string][]byte) error {
 		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
 			continue
 		}
-		if err := durable.WriteFile(path, data, 0o644); err != nil {
+		if err := replaceFile(path, data, 0o644); err != nil {
 			return err
 		}
 	}
@@ -146,6 +146,16 @@ func (s *shelf) remove(name string) error {
 		return err
 	}
 	return nil
+}
+
+// replaceFile replaces a file at once, so that nobody sees half of it. It does not wait for the disk: a power loss may take the new
+// content, or all of it. It is for what can be made again.
+func replaceFile(path string, data []byte, perm os.FileMode) error {
+	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp")
+	if err := os.WriteFile(tmp, data, perm); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
 }
 
 func compress(text []byte) ([]byte, error) {

@@ -32,13 +32,14 @@ func (a *Authority) accept(c *cycle, fingerprint string, v *directory.Directory)
 			return nil
 		}
 	}
-	// Our own vote has its own name, so what is left for another one under our key is that of the second.
 	name := copyName(c.day, fingerprint)
 	switch {
 	case len(held) > 1:
 		return nil
-	case len(held) == 1 || fingerprint == a.id:
+	case len(held) == 1:
 		name = proofName(c.day, fingerprint)
+	case fingerprint == a.id:
+		name = voteName(c.day)
 	}
 	if err := a.shelf.putText(name, v.Text()); err != nil {
 		return fmt.Errorf("publish the vote of %s: %w", fingerprint, err)
@@ -56,6 +57,24 @@ func (a *Authority) accept(c *cycle, fingerprint string, v *directory.Directory)
 	a.cfg.Logger.Error("an authority has signed two different votes for one day; neither counts, and both are published as proof",
 		"day", c.rec.Day, "authority", fingerprint, "first", copyName(c.day, fingerprint), "second", name)
 	return nil
+}
+
+// recall gets our own vote back from the others, if our disk has lost it since they got it: a second one would be void, and the first too.
+func (a *Authority) recall(ctx context.Context, c *cycle) (err error) {
+	var wants []want
+	for _, m := range a.others {
+		wants = append(wants, want{from: m, name: copyName(c.day, a.id), limit: maxDocument, got: func(f Fetched, fetchErr error) {
+			if fetchErr != nil {
+				return
+			}
+			if v, checkErr := a.checkVote(f.Body, c.day, a.id); checkErr == nil {
+				a.cfg.Logger.Warn("our vote is not on the disk, and another authority has it; it is taken from there", "authority", a.name(m.Fingerprint))
+				err = errors.Join(err, a.accept(c, a.id, v))
+			}
+		}})
+	}
+	a.round(ctx, wants)
+	return err
 }
 
 // collect gets the votes that are missing from those who made them.

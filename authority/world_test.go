@@ -88,6 +88,9 @@ func descriptor(t testing.TB, i int, nickname string, change func(*directory.Fie
 	return d
 }
 
+// parsed saves the tests from verifying the same descriptors again and again.
+var parsed directory.Cache
+
 // source is a Source that a test changes.
 type source struct {
 	listed  []*directory.Descriptor
@@ -306,7 +309,7 @@ func (n *node) current() *directory.Directory {
 	if text == nil {
 		return nil
 	}
-	d, err := directory.ParseDirectory(text)
+	d, err := parsed.ParseDirectory(text)
 	if err != nil {
 		n.w.t.Fatal(err)
 	}
