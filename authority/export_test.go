@@ -8,13 +8,3 @@ var Compress = compress
 
 // MaxDocument bounds a document.
 const MaxDocument = maxDocument
-
-// ReportOn gives the report of a day, as it would be logged.
-func (a *Authority) ReportOn(day string) *Report {
-	for _, r := range a.view.Load().records {
-		if r.Day == day {
-			return a.reportOn(r, a.view.Load().skews)
-		}
-	}
-	return nil
-}

@@ -106,7 +106,7 @@ func TestLateVoteDividesNobody(t *testing.T) {
 			w.wantCurrent(firstDay, 4)
 			counted := minute <= 13
 			for _, n := range w.nodes {
-				if got := slices.Contains(n.ReportOn(firstDay).Lines, "this authority took no part"); got {
+				if got := slices.Contains(n.Report(date(firstDay)).Lines, "this authority took no part"); got {
 					t.Errorf("authority %d took no part", n.index)
 				}
 			}

@@ -33,6 +33,8 @@ const (
 	fetchTimeout = 45 * time.Second
 	// roundTimeout bounds all that is got of one member in one round.
 	roundTimeout = 90 * time.Second
+	// roundBytes bounds what one member can make us hold in one round.
+	roundBytes = 64 << 20
 )
 
 // HTTPFetcher is the Fetcher that programs use. Its requests are always the same: no cookies, no conditions, no redirects, no proxy.
@@ -120,12 +122,16 @@ func (a *Authority) round(ctx context.Context, wants []want) {
 			ctx, cancel := context.WithTimeout(ctx, roundTimeout)
 			defer cancel()
 			var down error
+			left := int64(roundBytes)
 			for _, i := range mine {
 				if down != nil {
 					answers[i].err = down
 					continue
 				}
-				f, err := a.fetch(ctx, wants[i])
+				w := wants[i]
+				w.limit = min(w.limit, left)
+				f, err := a.fetch(ctx, w)
+				left -= int64(len(f.Body))
 				answers[i] = answer{f, err}
 				if err != nil && f.Date.IsZero() {
 					down = err

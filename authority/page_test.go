@@ -10,10 +10,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"mixminion/directory"
+	"mixminion/internal/clock"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -133,6 +135,40 @@ func TestPageWarns(t *testing.T) {
 	if page := w.nodes[0].page(); !strings.Contains(page, "too old; programs refuse it") {
 		t.Error("the page does not say that the directory is too old")
 	}
+}
+
+// TestReadersWhileItWorks lets readers look at everything all the time; the race detector judges.
+func TestReadersWhileItWorks(t *testing.T) {
+	w := newWorld(t, 2)
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	n := w.nodes[0]
+	n.stop()
+	c := n.config()
+	c.Clock = clock.NewManual(begin) // that of the world is for one goroutine
+	n.open(c)
+	handler := n.Handler()
+	a := n.Authority
+	for range 3 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				for _, path := range []string{"/", "/current.gz", "/" + firstDay + ".gz"} {
+					handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil))
+				}
+				a.Report(date(firstDay))
+				a.Current()
+			}
+		})
+	}
+	w.until(date(firstDay))
+	close(stop)
+	readers.Wait()
+	w.wantCurrent(firstDay, 2)
 }
 
 func TestPageEscapes(t *testing.T) {

@@ -19,7 +19,7 @@ type Record struct {
 	Day     string             // YYYY-MM-DD, on which the consensus is valid
 	Members map[string]*Member // by fingerprint
 
-	Compared   bool     // all members that answered showed the votes that we hold
+	Compared   bool     // there was a vote of every member, and all showed those that we hold
 	OwnSeen    bool     // another member showed our vote
 	NoMajority bool     // at the last attempt there were votes of half of the group or fewer
 	Counted    []string // fingerprints of those whose votes counted
@@ -63,6 +63,14 @@ func (r *Record) member(fingerprint string) *Member {
 		r.Members[fingerprint] = m
 	}
 	return m
+}
+
+// of is like member for those who only read.
+func (r *Record) of(fingerprint string) Member {
+	if m := r.Members[fingerprint]; m != nil {
+		return *m
+	}
+	return Member{}
 }
 
 // problem adds a line to the report of the day, once.

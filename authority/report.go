@@ -38,6 +38,18 @@ func (r *Report) advise(text string) {
 	}
 }
 
+// Report says how the consensus of one of the last days came out, or how far its making has come at the end of the last step; nil if
+// nothing is known of that day any more. It may be called at any time.
+func (a *Authority) Report(d time.Time) *Report {
+	v := a.view.Load()
+	for _, rec := range v.records {
+		if rec.Day == d.Format(dateLayout) {
+			return a.reportOn(rec, v.skews)
+		}
+	}
+	return nil
+}
+
 // report logs how the consensus of the day of c came out, once for each outcome.
 func (a *Authority) report(c *cycle) {
 	outcome := Failed
@@ -93,7 +105,7 @@ func (a *Authority) reportOn(rec *Record, skews map[string]time.Duration) *Repor
 	for _, m := range a.members {
 		if m.Fingerprint != a.id {
 			a.reportMember(r, rec, m)
-		} else if rec.member(a.id).Equivocated {
+		} else if rec.of(a.id).Equivocated {
 			r.line(slog.LevelError, "somebody else signs votes with our key")
 			r.advise("find out whether two programs use this identity key; if not, it is stolen: stop, and tell the operators of the other authorities")
 		}
@@ -116,7 +128,7 @@ func (a *Authority) reportOn(rec *Record, skews map[string]time.Duration) *Repor
 }
 
 func (a *Authority) reportMember(r *Report, rec *Record, m directory.Authority) {
-	who, is := a.name(m.Fingerprint), rec.member(m.Fingerprint)
+	who, is := a.name(m.Fingerprint), rec.of(m.Fingerprint)
 	counted := slices.Contains(rec.Counted, m.Fingerprint)
 	switch {
 	case is.Equivocated:

@@ -108,8 +108,8 @@ func (a *Authority) collect(ctx context.Context, c *cycle) (next time.Time, err 
 	return c.day, err
 }
 
-// compare gets the copies of votes that the others publish, and takes those that are news. Once all that can be reached show what we hold
-// there is nothing more to learn.
+// compare gets the copies of votes that the others publish, and takes those that are news. Once there is a vote of everybody, and all show
+// what we hold, there is nothing more to learn. A vote that nobody has yet may still come to somebody whose clock is slow.
 func (a *Authority) compare(ctx context.Context, c *cycle) (next time.Time, err error) {
 	if c.rec.Compared {
 		return c.day, nil
@@ -136,8 +136,8 @@ func (a *Authority) compare(ctx context.Context, c *cycle) (next time.Time, err 
 		}
 	}
 	a.round(ctx, wants)
-	for _, ok := range agreed {
-		if !ok {
+	for _, m := range a.others {
+		if !agreed[m.Fingerprint] || len(c.votes[m.Fingerprint]) == 0 {
 			return a.now.Add(copiesEvery), err
 		}
 	}
