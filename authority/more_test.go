@@ -157,7 +157,7 @@ func (e *exchange) RawList() ([]byte, error) { return e.list, nil }
 func (e *exchange) AddRawList(_ context.Context, gz io.Reader, from string) (inbox.Summary, error) {
 	data, err := io.ReadAll(gz)
 	if err != nil || !bytes.HasPrefix(data, []byte("list of ")) {
-		return inbox.Summary{}, fmt.Errorf("got %q, %v", data, err)
+		return inbox.Summary{}, fmt.Errorf("got %q, %w", data, err)
 	}
 	e.got = append(e.got, e.w.now)
 	e.from = append(e.from, from)
