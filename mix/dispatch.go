@@ -123,8 +123,8 @@ func (d *dispatcher) run(ctx context.Context) error {
 			return failure
 		}
 		done := ctx.Done()
-		if ctx.Err() != nil {
-			done = nil
+		if ctx.Err() != nil && running > 0 {
+			done = nil // what is left to wait for are their ends
 		}
 		select {
 		case <-done:

@@ -103,7 +103,7 @@ func TestExitServed(t *testing.T) {
 		return delivery.Outcome{Status: delivery.Delivered}
 	}}
 	r := newRig(t, func(c *mix.Config) {
-		c.Exits = []mix.ExitConfig{{Type: packet.TypeSMTP, Exit: exit, Retry: mix.Schedule{10 * time.Minute, 10 * time.Minute}}}
+		c.Exits = []mix.ExitConfig{{Type: packet.TypeSMTP, Exit: exit, Retry: mix.Schedule{10 * time.Minute, 20 * time.Minute}}}
 	})
 	r.clk.Advance(2 * time.Minute)
 	r.run()
@@ -112,8 +112,8 @@ func TestExitServed(t *testing.T) {
 	r.mixOnce()
 	r.clk.await(t, 8*time.Minute)
 	r.clk.Advance(8 * time.Minute)
-	r.clk.await(t, 10*time.Minute)
-	r.clk.Advance(10 * time.Minute)
+	r.clk.await(t, 20*time.Minute)
+	r.clk.Advance(20 * time.Minute)
 	eventually(t, "the message is delivered", func() bool { return r.mix.Counts().Delivered == 1 })
 	if want := []uint8{0, 1, 3}; !slices.Equal(served, want) {
 		t.Errorf("served %v, want %v", served, want)
