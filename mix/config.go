@@ -13,6 +13,7 @@ import (
 	"mixminion/dirclient"
 	"mixminion/directory"
 	"mixminion/internal/clock"
+	"mixminion/internal/config"
 	"mixminion/internal/crypt"
 	"mixminion/mmtp"
 	"mixminion/packet"
@@ -50,6 +51,11 @@ type Config struct {
 	// DialPrivate lets packets lead to addresses of this machine and of private networks.
 	DialPrivate bool
 	Resolver    *net.Resolver // looks up the names of other mixes; nil means the system's
+
+	// Cover is how many packets the mix wants to arrive in its pool in an hour. What is missing it makes up with dummies; 0 means none.
+	Cover float64
+	// Servers returns the servers that cover traffic goes to; nil means those that the mix's directory recommends.
+	Servers func() []*directory.Descriptor
 
 	Exits []ExitConfig
 
@@ -91,6 +97,9 @@ type Batch struct {
 	Left, Kept int // packets that left the pool and that stayed
 }
 
+// maxCover is the greatest Config.Cover.
+const maxCover = config.MaxMixCover
+
 var errConfig = errors.New("mix configuration")
 
 func (c *Config) check() error {
@@ -105,6 +114,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("%w: packet keys must live for a day at least", errConfig)
 	case c.KeyOverlap < 0 || c.KeyOverlap >= c.KeyLifetime:
 		return fmt.Errorf("%w: packet keys must overlap for less than their lifetime", errConfig)
+	case !(c.Cover >= 0 && c.Cover <= maxCover):
+		return fmt.Errorf("%w: cover traffic must be from 0 to %d packets in an hour", errConfig, maxCover)
 	case c.Rule.Algorithm != Timed && (c.Rule.Rate <= 0 || c.Rule.Rate > 1 || c.Rule.MinSize < 0):
 		return fmt.Errorf("%w: pool rate must be above 0 and at most 1, and the minimum not negative", errConfig)
 	}

@@ -35,7 +35,7 @@ func FromConfig(c *config.Server, home, software string, log *slog.Logger) (Conf
 			Algorithm: algorithms[c.Main.MixAlgorithm],
 			MinSize:   c.Main.MixPoolMinSize, Rate: float64(c.Main.MixPoolRate),
 		},
-		Interval: c.Main.MixInterval.Duration(), Jitter: float64(c.Main.MixJitter),
+		Interval: c.Main.MixInterval.Duration(), Jitter: float64(c.Main.MixJitter), Cover: float64(c.Main.MixCover),
 		MaxDisk: int64(c.Main.MaxDisk), Relay: c.OutgoingMMTP.Enabled,
 		OutgoingLinks: directory.MMTPProtocols(c.OutgoingMMTP.IPv4, c.OutgoingMMTP.IPv6), DialPrivate: c.OutgoingMMTP.PrivateAddresses,
 		OutgoingRetry: Schedule(c.OutgoingMMTP.Retry), MaxOutgoing: c.OutgoingMMTP.MaxConnections,

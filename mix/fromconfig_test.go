@@ -45,6 +45,7 @@ MixInterval: 10 minutes
 MixJitter: 10%
 MixPoolRate: 60%
 MixPoolMinSize: 7
+MixCover: 33
 MaxDisk: 2G
 Timeout: 3 minutes
 [Incoming/MMTP]
@@ -98,7 +99,7 @@ func TestFromConfig(t *testing.T) {
 			IdentityKeyBits: 2048, KeyLifetime: 30 * day, KeyOverlap: 2 * day,
 			Hostname: "mix.example.com", Port: 48099, IncomingLinks: ipv4, OutgoingLinks: ipv4, IncomingIdleTimeout: 5 * time.Minute,
 			Rule:     mix.Rule{Algorithm: mix.Binomial, MinSize: 16, Rate: 0.4},
-			Interval: 5 * time.Minute, Jitter: 0.2, MaxDisk: 10 << 30,
+			Interval: 5 * time.Minute, Jitter: 0.2, Cover: 120, MaxDisk: 10 << 30,
 			OutgoingRetry: outgoingDefault(), MaxOutgoing: 16,
 		}},
 		"all": {fullConfig, mix.Config{
@@ -109,7 +110,7 @@ func TestFromConfig(t *testing.T) {
 			Hostname: "mix.example.com", Port: 1234, IncomingLinks: directory.MMTPProtocols(true, true),
 			OutgoingLinks: directory.MMTPProtocols(false, true), DialPrivate: true, IncomingIdleTimeout: 3 * time.Minute,
 			Rule:     mix.Rule{Algorithm: mix.Cottrell, MinSize: 7, Rate: 0.6},
-			Interval: 10 * time.Minute, Jitter: 0.1, MaxDisk: 2 << 30, Relay: true,
+			Interval: 10 * time.Minute, Jitter: 0.1, Cover: 33, MaxDisk: 2 << 30, Relay: true,
 			OutgoingRetry: mix.Schedule{time.Hour, time.Hour, time.Hour}, MaxOutgoing: 5,
 		}},
 	} {

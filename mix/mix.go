@@ -43,8 +43,10 @@ type Mix struct {
 	intake   *intake
 	dispatch *dispatcher
 
-	counts counters
-	full   occasional
+	topUp   topUp
+	counts  counters
+	full    occasional
+	noCover occasional
 }
 
 // Open prepares a mix: it reads its keys and store, or on the first start makes them, and brings the descriptor up to date. Another
@@ -99,6 +101,7 @@ func Open(cfg Config) (_ *Mix, err error) {
 	if m.links, err = mmtp.NewLinkIdentity(identity, cfg.Nickname, cfg.Clock.Now); err != nil {
 		return nil, err
 	}
+	m.topUp.target = cfg.Cover
 	m.intake = newIntake(m)
 	m.dispatch = newDispatcher(m)
 	return m, nil
@@ -168,8 +171,16 @@ func (m *Mix) Run(ctx context.Context, listeners ...net.Listener) error {
 		rest.Go(func() { fail(m.publish(ctx, base, m.dirs.changed[i])) })
 	}
 
+	var cover sync.WaitGroup
+	if m.covers() {
+		cover.Go(func() { fail(m.covering(ctx)) })
+	} else if m.cfg.Cover > 0 {
+		m.cfg.Logger.Warn("no cover traffic: it needs [Outgoing/MMTP], and a directory to choose servers from")
+	}
+
 	fail(server.Serve(ctx, listeners...))
 	cancel()
+	cover.Wait() // it hands packets to the workers
 	close(m.intake.jobs)
 	workers.Wait()
 	close(stopTicks)

@@ -1,6 +1,7 @@
 package mix
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ type arrival struct {
 	at      time.Time     // when it arrived; real time
 	entries []store.Entry // nil: nothing to store
 	body    *[]byte       // the buffer behind the entries' body, to be used again
+	own     bool          // cover traffic of this mix
 	ack     func(accepted bool)
 }
 
@@ -38,6 +40,7 @@ type job struct {
 	p   *packet.Packet // nil: padding or junk
 	ack func(bool)
 	at  time.Time
+	own bool // cover traffic of this mix
 }
 
 func newIntake(m *Mix) *intake {
@@ -56,7 +59,18 @@ func (in *intake) Room() bool {
 // Handle implements mmtp.Handler. It blocks while all workers are busy, so that the connections wait and not the memory. Padding and
 // junk wait in the same line as packets.
 func (in *intake) Handle(_ mmtp.Kind, p *packet.Packet, ack func(bool)) {
-	in.jobs <- job{p, ack, time.Now()}
+	in.jobs <- job{p: p, ack: ack, at: time.Now()}
+}
+
+// cover takes in a packet of the mix's own, as if it had arrived; false if ctx ended before. Nothing but the arrival in memory says where
+// it came from.
+func (in *intake) cover(ctx context.Context, p *packet.Packet) bool {
+	select {
+	case in.jobs <- job{p: p, ack: func(bool) {}, at: time.Now(), own: true}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func (in *intake) add(a arrival) {
@@ -81,7 +95,7 @@ func (in *intake) work() {
 			a = in.unwrap(j.p)
 			mmtp.Recycle(j.p)
 		}
-		a.at, a.ack = j.at, j.ack
+		a.at, a.ack, a.own = j.at, j.ack, j.own
 		in.add(a)
 	}
 }
@@ -184,13 +198,21 @@ func (in *intake) commit(until time.Time) error {
 		return nil
 	}
 	var entries []store.Entry
+	own := 0
 	for _, a := range batch {
 		entries = append(entries, a.entries...)
+		if a.own && a.body != nil {
+			own++
+		}
 	}
 	// Keys are destroyed only between ticks, so that no entry names a replay log that is gone.
 	in.mix.keyUse.RLock()
-	_, err := in.mix.store.Commit(in.mix.living(entries))
+	entries = in.mix.living(entries)
+	accepted, err := in.mix.store.Commit(entries)
 	in.mix.keyUse.RUnlock()
+	if err == nil {
+		in.mix.topUp.arrived(pooled(entries, accepted) - own)
+	}
 
 	full := errors.Is(err, store.ErrFull)
 	for _, a := range batch {
@@ -208,6 +230,16 @@ func (in *intake) commit(until time.Time) error {
 		return fmt.Errorf("store packets: %w", err)
 	}
 	return nil
+}
+
+// pooled counts the entries that went into the pool.
+func pooled(entries []store.Entry, accepted []bool) (n int) {
+	for i, e := range entries {
+		if accepted[i] && e.Body != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // keysInUse is an unwrapper and the key sets that its keys belong to.

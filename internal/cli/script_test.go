@@ -136,6 +136,7 @@ Nickname: %s
 Contact-Email: operator@example.com
 MixAlgorithm: Timed
 MixInterval: 1 second
+MixCover: 0
 LogLevel: INFO
 [Incoming/MMTP]
 Enabled: yes

@@ -68,6 +68,7 @@ type Main struct {
 	MixJitter      Fraction
 	MixPoolRate    Fraction
 	MixPoolMinSize int
+	MixCover       int
 
 	Timeout           Interval
 	MaxDisk           Size

@@ -67,6 +67,9 @@ func (m *Main) check(p *problems) {
 	if m.MixPoolRate <= 0 || m.MixPoolRate > 1 {
 		p.add(in, "MixPoolRate", "is %s; it must be above 0%% and at most 100%%", m.MixPoolRate)
 	}
+	if m.MixCover > MaxMixCover {
+		p.add(in, "MixCover", "is %d; it must be at most %d packets in an hour", m.MixCover, MaxMixCover)
+	}
 	if m.Timeout <= 0 {
 		p.add(in, "Timeout", "must be longer than nothing")
 	}
@@ -77,6 +80,9 @@ func (m *Main) check(p *problems) {
 		p.add(in, "MaxBandwidth", "is %s; it must be at least 4K", m.MaxBandwidth)
 	}
 }
+
+// MaxMixCover is the greatest MixCover: every packet costs each server on its way a private-key operation.
+const MaxMixCover = 10000
 
 // minDisk leaves the packet store room for some packets beside what it keeps free to work with.
 const minDisk = 64 * MB
@@ -247,6 +253,9 @@ func (m *Main) warn(w *warnings) {
 		if m.MixPoolRate > 0.6 {
 			w.add(in, "MixPoolRate", "is %s: who floods this mix can empty the pool of others' packets quickly", m.MixPoolRate)
 		}
+	}
+	if m.MixCover == 0 {
+		w.add(in, "MixCover", "is 0: without cover traffic packets wait long on a quiet network, and who floods this mix can tell its packets apart")
 	}
 	if m.MixInterval < Interval(5*time.Minute) {
 		w.add(in, "MixInterval", "is %s: batches of less than 5 minutes are small and hide little", m.MixInterval)

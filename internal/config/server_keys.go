@@ -166,6 +166,9 @@ func (m *Main) keys() []Key {
 			Doc: "The part of the pool that one batch may hold at most."},
 		{Name: "MixPoolMinSize", To: &m.MixPoolMinSize, Default: "16",
 			Doc: "The number of packets that always stay in the pool."},
+		{Name: "MixCover", To: &m.MixCover, Default: "120",
+			Doc: "How many packets should come into the pool in an hour, on average. What is missing is made up with dummies, which go to random " +
+				"other mixes and end there; at least half of MixCover is always made. 0 switches cover traffic off."},
 
 		{Name: "Timeout", To: &m.Timeout, Default: "5 minutes",
 			Doc: "How long a connection may be silent before it is closed."},
