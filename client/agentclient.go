@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"mixminion/client/internal/agentwire"
+	"mixminion/internal/localsock"
 )
 
 // An Agent is a connection to the agent of a home directory: the program that lets the packets of the queue leave at times that say
@@ -33,7 +34,7 @@ type Agent struct {
 // DialAgent connects to the agent of a home directory. The error wraps ErrNoAgent if there is none. The caller closes the connection.
 func DialAgent(ctx context.Context, home string) (*Agent, error) {
 	name := filepath.Join(home, agentwire.Socket)
-	if len(name) > agentwire.MaxSocketName {
+	if len(name) > localsock.MaxName {
 		return nil, ErrNoAgent // none can run there
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", name)

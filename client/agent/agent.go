@@ -15,6 +15,7 @@ import (
 	"mixminion/client"
 	"mixminion/client/internal/agentwire"
 	"mixminion/internal/clock"
+	"mixminion/internal/localsock"
 	"mixminion/internal/store/lockfile"
 	"mixminion/path"
 )
@@ -86,8 +87,10 @@ func New(c *client.Client, cfg Config) (_ *Agent, err error) {
 	a.deliver = func(ctx context.Context, p client.PreparedPacket) error {
 		return c.Deliver(ctx, &client.Prepared{Packets: []client.PreparedPacket{p}}, nil)
 	}
-	if err := checkPrivate(c.Home()); err != nil {
-		return nil, err
+	if err := localsock.CheckDir(c.Home()); errors.Is(err, localsock.ErrNotPrivate) {
+		return nil, fmt.Errorf("start agent: %w: chmod 700 it", err)
+	} else if err != nil {
+		return nil, fmt.Errorf("start agent: %w", err)
 	}
 	a.lock, err = lockfile.Try(filepath.Join(c.Home(), agentwire.Lock))
 	if errors.Is(err, lockfile.ErrHeld) {
@@ -96,7 +99,7 @@ func New(c *client.Client, cfg Config) (_ *Agent, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("start agent: %w", err)
 	}
-	if a.listener, err = listen(filepath.Join(c.Home(), agentwire.Socket)); err != nil {
+	if a.listener, err = listen(c.Home()); err != nil {
 		return nil, errors.Join(err, a.lock.Close())
 	}
 	a.stopped, a.stop = context.WithCancel(context.Background())

@@ -5,14 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
-	"os"
-	"runtime"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"mixminion/client/internal/agentwire"
+	"mixminion/internal/localsock"
 )
 
 // Limits of connections. They run on real time, as deadlines of sockets do.
@@ -23,35 +22,14 @@ const (
 	writeTimeout   = 10 * time.Second // for the front end to take an answer
 )
 
-// checkPrivate refuses a home directory that other users may enter.
-func checkPrivate(home string) error {
-	if runtime.GOOS == "windows" {
-		return nil // a user's directories are private there, and modes say nothing
-	}
-	info, err := os.Stat(home)
-	if err != nil {
-		return fmt.Errorf("start agent: %w", err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("other users may enter %s, where the agent's socket is: chmod 700 it", home)
-	}
-	return nil
-}
-
 // listen opens the socket. Its caller holds the agent's lock, so a socket that is there is left over.
-func listen(name string) (net.Listener, error) {
-	if len(name) > agentwire.MaxSocketName {
-		return nil, fmt.Errorf("the name of the agent's socket, %s, is longer than systems allow: name a shorter directory with UserDir in your configuration", name)
-	}
-	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func listen(home string) (net.Listener, error) {
+	l, err := localsock.Listen(filepath.Join(home, agentwire.Socket))
+	switch {
+	case errors.Is(err, localsock.ErrNameTooLong):
+		return nil, fmt.Errorf("open the agent's socket: %w: name a shorter directory with UserDir in your configuration", err)
+	case err != nil:
 		return nil, fmt.Errorf("open the agent's socket: %w", err)
-	}
-	l, err := new(net.ListenConfig).Listen(context.Background(), "unix", name)
-	if err != nil {
-		return nil, fmt.Errorf("open the agent's socket: %w", err)
-	}
-	if err := os.Chmod(name, 0o600); err != nil && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("open the agent's socket: %w", errors.Join(err, l.Close()))
 	}
 	return l, nil
 }
@@ -74,7 +52,7 @@ func (a *Agent) serve(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("accept front ends: %w", err)
 		}
-		if !samePeer(conn) {
+		if !localsock.SameUser(conn) {
 			_ = conn.Close() // it is told nothing
 			continue
 		}

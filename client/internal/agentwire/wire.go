@@ -24,9 +24,6 @@ const (
 // MaxLine bounds a line, its newline not counted, in bytes.
 const MaxLine = 16 << 20
 
-// MaxSocketName is the longest name of a Unix socket, in bytes, that every system takes.
-const MaxSocketName = 103
-
 // Methods.
 const (
 	Hello   = "hello"

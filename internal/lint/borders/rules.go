@@ -12,7 +12,7 @@ var layers = [][]string{
 	{"internal/testnet"},
 	{"client", "mix", "authority", "gateway"},
 	{"mmtp", "delivery", "path", "dirclient"},
-	{"internal/config", "internal/store", "internal/legacytls", "internal/clock", "internal/harden"},
+	{"internal/config", "internal/store", "internal/legacytls", "internal/clock", "internal/harden", "internal/localsock", "internal/control"},
 	{"packet", "message", "directory"},
 	{"internal/crypt", "internal/armor", "internal/zlib", "internal/uniform"},
 }
@@ -21,6 +21,8 @@ var layers = [][]string{
 var siblings = map[string][]string{
 	"message":   {"packet"}, // constants and types of packets
 	"directory": {"packet"}, // a descriptor gives the node that packets go to
+
+	"internal/control": {"internal/localsock"},
 }
 
 // only lists who may import a room, where lower is not enough, or a module
@@ -31,6 +33,7 @@ var only = map[string][]string{
 	"internal/store":     {"cmd", "internal/cli", "internal/testnet", "client", "mix", "authority", "gateway", "delivery", "dirclient"},
 	"internal/legacytls": {"mmtp"},
 	"internal/harden":    {"cmd", "internal/cli"},
+	"internal/control":   {"internal/cli"},
 
 	"github.com/emersion/go-message": {"client"}, // its package mailin
 

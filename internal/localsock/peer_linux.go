@@ -1,4 +1,4 @@
-package agent
+package localsock
 
 import (
 	"net"
@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// samePeer reports whether the process at the other end belongs to our user, or to root, from whom nothing can be kept.
-func samePeer(conn net.Conn) bool {
+// SameUser reports whether the process at the other end belongs to our user, or to root, from whom nothing can be kept.
+func SameUser(conn net.Conn) bool {
 	c, ok := conn.(*net.UnixConn)
 	if !ok {
 		return false
