@@ -35,13 +35,14 @@ func (m *Mix) nextInterval() (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	return time.Duration(float64(m.cfg.Interval) * (1 + m.cfg.Jitter*(2*f-1))), nil
+	live := m.live.Load()
+	return time.Duration(float64(live.Interval) * (1 + live.Jitter*(2*f-1))), nil
 }
 
 // mixOnce picks a batch from the pool and moves it, all at once, to the queues. The error is fatal for the mix.
 func (m *Mix) mixOnce() error {
 	pool := m.store.Pool()
-	picked, err := m.cfg.Rule.Pick(rand.Reader, len(pool))
+	picked, err := m.live.Load().Rule.Pick(rand.Reader, len(pool))
 	if err != nil {
 		return err
 	}

@@ -19,10 +19,10 @@ const (
 	gatherAgain = time.Hour
 )
 
-// deliver hands an exit the messages of its queue that are due.
-func (d *dispatcher) deliver(ctx context.Context, queue string, typ packet.RoutingType) ended {
+// deliver hands an exit the messages of its queue that are due; with flush, all of them.
+func (d *dispatcher) deliver(ctx context.Context, queue string, typ packet.RoutingType, flush bool) ended {
 	a := attempt{d: d, ended: ended{queue: queue}, now: d.mix.cfg.Clock.Now(), open: map[uint64]store.Item{}}
-	x := d.mix.exits[typ]
+	x := d.mix.live.Load().exit(typ)
 	if x == nil {
 		// The operator switched this exit off after the packet was accepted. It waits in case that is undone, until its time is over.
 		_, a.left, a.fatal = d.waiting(queue, Schedule{defaultKeep})
@@ -38,7 +38,7 @@ func (d *dispatcher) deliver(ctx context.Context, queue string, typ packet.Routi
 	a.left = held
 	var due []store.Item
 	for _, it := range items {
-		if at, ok := x.dueAt(it); x.Gather || !ok || !at.After(a.now) {
+		if at, ok := x.dueAt(it); flush || x.Gather || !ok || !at.After(a.now) {
 			due = append(due, it)
 			a.open[uint64(it.ID)] = it
 		} else {
@@ -52,7 +52,7 @@ func (d *dispatcher) deliver(ctx context.Context, queue string, typ packet.Routi
 	}
 	a.erase(a.done...)
 	// What the exit gathers, or did not get to, is offered again in a while.
-	again := max(d.mix.cfg.Interval, time.Minute)
+	again := max(d.mix.live.Load().Interval, time.Minute)
 	if x.Gather {
 		again = gatherAgain
 	}
@@ -89,6 +89,8 @@ func (a *attempt) outcome(id uint64, o delivery.Outcome) {
 		return
 	}
 	delete(a.open, id)
+	planned, ok := a.exit.dueAt(it)
+	early := ok && planned.After(a.now)
 	it.Attempts++
 	it.LastAttempt = a.d.mix.roundedNow()
 	at, more := a.exit.dueAt(it)
@@ -96,7 +98,7 @@ func (a *attempt) outcome(id uint64, o delivery.Outcome) {
 	case o.Status == delivery.Delivered:
 		a.d.mix.counts.delivered.Add(1)
 		a.finished(it.ID)
-	case o.Status == delivery.Dropped || !more:
+	case o.Status == delivery.Dropped || !more && !early:
 		a.d.mix.counts.dropped.Add(1)
 		a.finished(it.ID)
 	default:
@@ -105,12 +107,16 @@ func (a *attempt) outcome(id uint64, o delivery.Outcome) {
 			a.d.served[it.ID] = o.Served
 			a.d.mu.Unlock()
 		}
+		if early {
+			a.keep(planned)
+			return
+		}
 		// On a full disk the count of attempts is lost; the message is tried once more for that.
 		err := a.d.mix.store.Note([]store.ID{it.ID}, it.Attempts, it.LastAttempt)
 		if err != nil && !errors.Is(err, store.ErrFull) && a.fatal == nil {
 			a.fatal = fmt.Errorf("note the outcome of a delivery: %w", err)
 		}
-		if floor := a.now.Add(min(a.d.mix.cfg.Interval, time.Minute)); at.Before(floor) {
+		if floor := a.now.Add(min(a.d.mix.live.Load().Interval, time.Minute)); at.Before(floor) {
 			at = floor
 		}
 		a.keep(at)

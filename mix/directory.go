@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"mixminion/dirclient"
@@ -18,6 +19,8 @@ type directories struct {
 	client *dirclient.Client
 	// changed wakes the publisher of each server of Config.PublishTo.
 	changed []chan struct{}
+	// again tells it to forget what it has published.
+	again []atomic.Bool
 }
 
 func newDirectories(c *Config) (*directories, error) {
@@ -28,7 +31,7 @@ func newDirectories(c *Config) (*directories, error) {
 			return nil, fmt.Errorf("make directory: %w", err)
 		}
 	}
-	d := &directories{client: dirclient.New(o)}
+	d := &directories{client: dirclient.New(o), again: make([]atomic.Bool, len(c.PublishTo))}
 	for range c.PublishTo {
 		d.changed = append(d.changed, make(chan struct{}, 1))
 	}
@@ -45,6 +48,15 @@ func (d *directories) announce() {
 	}
 }
 
+// Republish hands the descriptors to all directory servers anew, now. It returns how many servers there are to publish to.
+func (m *Mix) Republish() int {
+	for i := range m.dirs.again {
+		m.dirs.again[i].Store(true)
+	}
+	m.dirs.announce()
+	return len(m.dirs.again)
+}
+
 // Directory returns the directory that the mix holds; nil if there is none.
 func (m *Mix) Directory() (*dirclient.Consensus, error) { return m.dirs.client.Held() }
 
@@ -53,7 +65,7 @@ func sparsely(failures int) bool { return failures%6 == 1 }
 
 // publish hands the mix's descriptors to one directory server (dir-spec 5.2): at the start, when they change, and once in a day, at a random
 // time, since a directory server may have lost them. What fails is tried again, and what the server does not want is offered again the next day.
-func (m *Mix) publish(ctx context.Context, base string, changed <-chan struct{}) error {
+func (m *Mix) publish(ctx context.Context, base string, changed <-chan struct{}, again *atomic.Bool) error {
 	log := m.cfg.Logger.With("server", base)
 	done := map[crypt.Digest]bool{}
 	failures := 0
@@ -61,6 +73,9 @@ func (m *Mix) publish(ctx context.Context, base string, changed <-chan struct{})
 		select {
 		case <-changed: // seen now
 		default:
+		}
+		if again.Swap(false) {
+			clear(done)
 		}
 		err := m.upload(ctx, base, done)
 		if ctx.Err() != nil {

@@ -39,6 +39,7 @@ type dispatcher struct {
 
 	state  map[string]*queueState
 	links  links
+	flush  atomic.Bool // try all queues, whenever they are due
 	warned occasional
 
 	// owed holds packets that are done with and could not be erased, because the disk is full. They must not be sent again.
@@ -57,6 +58,7 @@ type queueState struct {
 	tried   time.Time // the last attempt
 	first   time.Time // of the failures since the last success, for next hops
 	left    int       // packets that the last attempt at an exit left waiting
+	flush   bool      // try what is not due, too
 }
 
 // ended tells the dispatcher that an attempt at a queue is over.
@@ -169,6 +171,13 @@ func (d *dispatcher) start(ctx context.Context) (started int, next time.Duration
 		}
 	}
 	d.state = states
+	if d.flush.Swap(false) {
+		for _, s := range states {
+			if !s.running { // else what waits is being tried now
+				s.due, s.flush = time.Time{}, true
+			}
+		}
+	}
 	slices.SortStableFunc(queues, func(a, b store.QueueStat) int { return states[a.Name].tried.Compare(states[b.Name].tried) })
 	for _, q := range queues {
 		s := states[q.Name]
@@ -186,9 +195,10 @@ func (d *dispatcher) start(ctx context.Context) (started int, next time.Duration
 		if !d.links.take(q.Name) {
 			continue // the end of another attempt brings us back here
 		}
-		s.running, s.tried = true, now
+		flush := s.flush
+		s.running, s.tried, s.flush = true, now, false
 		started++
-		go func() { d.ended <- d.empty(ctx, q.Name) }() // run waits for every one
+		go func() { d.ended <- d.empty(ctx, q.Name, flush) }() // run waits for every one
 	}
 	return started, next, nil
 }
@@ -215,7 +225,7 @@ func (d *dispatcher) finish(e ended) {
 			d.mix.cfg.Logger.Warn("cannot pass packets on to a server; will try again on its retry schedule", "error", e.err)
 		}
 	}
-	retry := d.mix.cfg.OutgoingRetry
+	retry := d.mix.live.Load().OutgoingRetry
 	var ok bool
 	if s.due, ok = retry.Next(s.first, now); !ok {
 		// The schedule is over, yet newer packets may wait: go on at its last pace.
@@ -227,14 +237,14 @@ func (d *dispatcher) finish(e ended) {
 	}
 }
 
-// empty makes one attempt at a queue.
-func (d *dispatcher) empty(ctx context.Context, queue string) ended {
+// empty makes one attempt at a queue; flush says that what is not due is to be tried, too.
+func (d *dispatcher) empty(ctx context.Context, queue string, flush bool) ended {
 	next, typ, isExit, err := parseQueue(queue)
 	switch {
 	case err != nil:
 		return ended{queue: queue, fatal: fmt.Errorf("packet store: queue name: %w", err)}
 	case isExit:
-		return d.deliver(ctx, queue, typ)
+		return d.deliver(ctx, queue, typ, flush)
 	}
 	return d.relay(ctx, queue, next)
 }
@@ -352,7 +362,7 @@ func (d *dispatcher) payOff() error {
 func (d *dispatcher) waiting(queue string, retry Schedule) (items []store.Item, held int, err error) {
 	items = d.mix.store.Queue(queue, 0)
 	held = len(items)
-	limit := d.mix.cfg.Clock.Now().Add(-retry.Total() - d.mix.cfg.Interval)
+	limit := d.mix.cfg.Clock.Now().Add(-retry.Total() - d.mix.live.Load().Interval)
 	kept := items[:0]
 	var over []store.ID
 	d.mu.Lock()

@@ -40,6 +40,9 @@ type keySet struct {
 	log  *store.ReplayLog
 }
 
+// name is the name of the set's directory.
+func (s *keySet) name() string { return filepath.Base(s.dir) }
+
 const (
 	identityFile   = "identity.key"
 	packetKeyFile  = "mix.key"

@@ -22,15 +22,14 @@ import (
 	"mixminion/internal/store"
 	"mixminion/internal/store/durable"
 	"mixminion/mmtp"
-	"mixminion/packet"
 )
 
 // A Mix is one mix. Open it, run it, close it.
 type Mix struct {
-	cfg   Config
+	cfg   Config                 // as it was at Open
+	live  atomic.Pointer[Config] // as Reload last changed it
 	keyID crypt.KeyID
 	store *store.Store
-	exits map[packet.RoutingType]*ExitConfig
 	fresh bool
 
 	ring   *keyRing                  // changed by Open and maintain only
@@ -42,6 +41,12 @@ type Mix struct {
 	dirs     *directories
 	intake   *intake
 	dispatch *dispatcher
+
+	errands chan func()   // to be done by the goroutine that looks after the keys
+	ended   chan struct{} // closed when Run is over
+	server  atomic.Pointer[mmtp.Server]
+
+	draining atomic.Bool
 
 	topUp   topUp
 	counts  counters
@@ -55,10 +60,8 @@ func Open(cfg Config) (_ *Mix, err error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	m := &Mix{cfg: cfg, exits: map[packet.RoutingType]*ExitConfig{}, dead: map[*store.ReplayLog]bool{}}
-	for i := range cfg.Exits {
-		m.exits[cfg.Exits[i].Type] = &cfg.Exits[i]
-	}
+	m := &Mix{cfg: cfg, dead: map[*store.ReplayLog]bool{}, errands: make(chan func()), ended: make(chan struct{})}
+	m.live.Store(&m.cfg)
 	for _, dir := range []string{cfg.KeyDir, cfg.QueueDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make directory: %w", err)
@@ -81,7 +84,7 @@ func Open(cfg Config) (_ *Mix, err error) {
 	m.keyID = crypt.NewKeyID(&identity.PublicKey)
 	m.ring = &keyRing{
 		dir: cfg.KeyDir, identity: identity, provider: cfg.Provider, store: m.store,
-		describe: m.cfg.describe, log: m.cfg.Logger, lifetime: cfg.KeyLifetime, overlap: cfg.KeyOverlap,
+		describe: m.describe, log: m.cfg.Logger, lifetime: cfg.KeyLifetime, overlap: cfg.KeyOverlap,
 	}
 	if m.dirs, err = newDirectories(&m.cfg); err != nil {
 		return nil, err
@@ -139,6 +142,8 @@ func (m *Mix) Run(ctx context.Context, listeners ...net.Listener) error {
 	if err != nil {
 		return err
 	}
+	m.server.Store(server)
+	defer close(m.ended)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
@@ -168,7 +173,7 @@ func (m *Mix) Run(ctx context.Context, listeners ...net.Listener) error {
 		rest.Go(func() { fail(m.download(ctx)) })
 	}
 	for i, base := range m.cfg.PublishTo {
-		rest.Go(func() { fail(m.publish(ctx, base, m.dirs.changed[i])) })
+		rest.Go(func() { fail(m.publish(ctx, base, m.dirs.changed[i], &m.dirs.again[i])) })
 	}
 
 	var cover sync.WaitGroup
@@ -298,10 +303,8 @@ const maintenanceInterval = time.Hour
 func (m *Mix) maintenance(ctx context.Context) error {
 	swept := m.cfg.Clock.Now()
 	for {
-		select {
-		case <-ctx.Done():
+		if !m.runErrands(ctx, m.cfg.Clock.After(maintenanceInterval)) {
 			return nil
-		case <-m.cfg.Clock.After(maintenanceInterval):
 		}
 		if err := m.maintain(); err != nil {
 			m.cfg.Logger.Error("cannot bring keys up to date; will try again in an hour", "error", err)
@@ -323,7 +326,7 @@ func (m *Mix) maintenance(ctx context.Context) error {
 
 // roundedNow is the time as it may be stored: no finer than the mix interval, in seconds since 1970.
 func (m *Mix) roundedNow() uint32 {
-	return uint32(m.cfg.Clock.Now().Truncate(max(m.cfg.Interval, time.Second)).Unix())
+	return uint32(m.cfg.Clock.Now().Truncate(max(m.live.Load().Interval, time.Second)).Unix())
 }
 
 func (m *Mix) warnFull() {

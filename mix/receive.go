@@ -49,6 +49,9 @@ func newIntake(m *Mix) *intake {
 
 // Room implements mmtp.Handler.
 func (in *intake) Room() bool {
+	if in.mix.draining.Load() {
+		return false
+	}
 	if in.mix.store.Room() {
 		return true
 	}
@@ -136,7 +139,7 @@ func (in *intake) unwrap(p *packet.Packet) arrival {
 			}
 			rec.kind = recordRelay
 		case packet.Deliver:
-			if in.mix.exits[res.Type] == nil {
+			if in.mix.live.Load().exit(res.Type) == nil {
 				a.entries = append(a.entries, entry)
 				return a
 			}

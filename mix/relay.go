@@ -24,7 +24,7 @@ const (
 // relay sends a queue's packets to their next hop. A packet is erased only once the hop has said that it has it.
 func (d *dispatcher) relay(ctx context.Context, queue string, next packet.Hop) ended {
 	e := ended{queue: queue}
-	items, _, err := d.waiting(queue, d.mix.cfg.OutgoingRetry)
+	items, _, err := d.waiting(queue, d.mix.live.Load().OutgoingRetry)
 	if err != nil || len(items) == 0 {
 		e.fatal = err
 		return e

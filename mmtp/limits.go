@@ -45,6 +45,13 @@ func (l *limiter) admit(addr net.Addr) (release func(), ok bool) {
 	}, true
 }
 
+// open is how many connections there are.
+func (l *limiter) open() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.total
+}
+
 // sourcePrefix returns the network of an address; the result is not valid if addr is not an IP address.
 func sourcePrefix(addr net.Addr) netip.Prefix {
 	tcp, ok := addr.(*net.TCPAddr)

@@ -98,6 +98,9 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	}, nil
 }
 
+// Connections is how many connections are open now.
+func (s *Server) Connections() int { return s.limiter.open() }
+
 // Serve accepts connections from the listeners until ctx is done or a listener breaks, and closes the listeners. Before it returns it
 // stops reading, waits, for a bounded time, until what the handler already has is acknowledged, and closes every link; so the handler
 // must work until Serve has returned. It returns nil when ctx ended it. A Server may be run once.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -107,7 +108,7 @@ func initMix(ctx context.Context, s *streams, file string, o initOptions) error 
 
 // makeKeys makes keys and descriptor as a first start does, and returns the fingerprint of the identity.
 func makeKeys(s *streams, cfg *config.Server, home string) (fresh bool, key string, err error) {
-	mixConfig, err := mix.FromConfig(cfg, home, software, newLogger(s, config.LogWarn, io.Discard))
+	mixConfig, err := mix.FromConfig(cfg, home, software, newLogger(s, slog.LevelWarn, io.Discard))
 	if err != nil {
 		return false, "", err
 	}

@@ -4,17 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"sync"
 
 	"mixminion/internal/config"
-	"mixminion/internal/harden"
 	"mixminion/mix"
 
 	"github.com/spf13/cobra"
@@ -39,7 +36,9 @@ func newMixminiond(s *streams) *cobra.Command {
 	root.PersistentFlags().StringVarP(&configFile, "config", "f", "",
 		"read the configuration from `FILE` (default ~/.mixminiond.conf, ~/etc/mixminiond.conf, /etc/mixminiond.conf, /etc/mixminion/mixminiond.conf)")
 	root.PersistentFlags().BoolVarP(&s.quiet, "quiet", "Q", false, "say nothing but errors")
-	root.AddCommand(newInit(s, &configFile), newStart(s, &configFile), newDirectory(s, &configFile), newCheck(s, &configFile), newVersion(s, "Mixminiond"), newCompletion(s, "mixminiond"))
+	root.AddCommand(newInit(s, &configFile), newStart(s, &configFile), newDirectory(s, &configFile), newCheck(s, &configFile))
+	addControl(root, s, &configFile)
+	root.AddCommand(newVersion(s, "Mixminiond"), newCompletion(s, "mixminiond"))
 	return root
 }
 
@@ -55,60 +54,6 @@ func newStart(s *streams, configFile *string) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return start(cmd.Context(), s, *configFile) },
 	}
-}
-
-// start runs what the configuration enables until ctx is done.
-func start(ctx context.Context, s *streams, file string) (err error) {
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return fmt.Errorf("find the home directory: %w", err)
-	}
-	cfg, file, err := readServerConfig(file, home)
-	if err != nil {
-		return err
-	}
-	s.say("Configuration: %s", file)
-	for _, w := range cfg.Warnings() {
-		s.say("Warning: %s", w)
-	}
-	if err := harden.LockMemory(); err != nil {
-		s.say("Warning: %v.", err)
-	}
-	if !cfg.IncomingMMTP.Enabled && !cfg.Directory.Enabled {
-		return fmt.Errorf("%s: neither [Incoming/MMTP] nor [Directory] is enabled, so there is nothing to do: write Enabled: yes in one of them", file)
-	}
-	paths := cfg.Paths(home)
-	if err := os.MkdirAll(paths.BaseDir, 0o700); err != nil {
-		return fmt.Errorf("make the base directory: %w", err)
-	}
-	logFile, err := os.OpenFile(paths.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("open the log: %w", err)
-	}
-	defer func() { err = errors.Join(err, logFile.Close()) }()
-	log := newLogger(s, cfg.Main.LogLevel, logFile)
-
-	var roles []role
-	defer func() {
-		for _, r := range roles {
-			err = errors.Join(err, r.close())
-		}
-	}()
-	if cfg.IncomingMMTP.Enabled {
-		r, err := mixRole(ctx, s, cfg, file, home, log)
-		if err != nil {
-			return err
-		}
-		roles = append(roles, r)
-	}
-	if cfg.Directory.Enabled {
-		r, err := authorityRole(ctx, s, cfg, file, home, log)
-		if err != nil {
-			return err
-		}
-		roles = append(roles, r)
-	}
-	return runRoles(ctx, roles)
 }
 
 // A role is one of the things that a daemon can do.
@@ -134,19 +79,19 @@ func runRoles(ctx context.Context, roles []role) error {
 }
 
 // mixRole opens the mix and its sockets.
-func mixRole(ctx context.Context, s *streams, cfg *config.Server, file, home string, log *slog.Logger) (_ role, err error) {
+func mixRole(ctx context.Context, s *streams, cfg *config.Server, file, home string, log *slog.Logger) (_ role, m *mix.Mix, err error) {
 	mixConfig, err := mix.FromConfig(cfg, home, software, log)
 	if err != nil {
-		return role{}, fmt.Errorf("%s: %w", file, err)
+		return role{}, nil, fmt.Errorf("%s: %w", file, err)
 	}
 	mixConfig.Provider = newProvider()
-	m, err := mix.Open(mixConfig)
+	m, err = mix.Open(mixConfig)
 	if err != nil {
-		return role{}, err
+		return role{}, nil, err
 	}
 	listeners, err := listen(ctx, cfg.IncomingMMTP.Listen())
 	if err != nil {
-		return role{}, errors.Join(err, m.Close())
+		return role{}, nil, errors.Join(err, m.Close())
 	}
 	run := func(ctx context.Context) error {
 		if m.Fresh() {
@@ -164,7 +109,7 @@ func mixRole(ctx context.Context, s *streams, cfg *config.Server, file, home str
 		}
 		return err
 	}
-	return role{run, func() error { return errors.Join(closeAll(listeners), m.Close()) }}, nil
+	return role{run, func() error { return errors.Join(closeAll(listeners), m.Close()) }}, m, nil
 }
 
 // closeAll closes listeners, of which some may be closed already.
@@ -214,21 +159,4 @@ func listen(ctx context.Context, addrs []netip.AddrPort) (listeners []net.Listen
 		listeners = append(listeners, l)
 	}
 	return listeners, nil
-}
-
-// newLogger logs to the log file and, since the mix runs in the foreground, to standard error.
-func newLogger(s *streams, level config.LogLevel, file io.Writer) *slog.Logger {
-	levels := map[config.LogLevel]slog.Level{
-		config.LogTrace: slog.LevelDebug, config.LogDebug: slog.LevelDebug, config.LogInfo: slog.LevelInfo,
-		config.LogWarn: slog.LevelWarn, config.LogError: slog.LevelError, config.LogFatal: slog.LevelError + 4,
-	}
-	least, ok := levels[level]
-	if !ok {
-		return slog.New(slog.DiscardHandler)
-	}
-	w := file
-	if !s.quiet {
-		w = io.MultiWriter(file, s.err)
-	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: least}))
 }

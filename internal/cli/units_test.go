@@ -453,7 +453,7 @@ func TestLogger(t *testing.T) {
 	} {
 		for _, quiet := range []bool{false, true} {
 			var file, errOut bytes.Buffer
-			log := newLogger(&streams{err: &errOut, quiet: quiet}, level, &file)
+			log := newLogger(&streams{err: &errOut, quiet: quiet}, slogLevel(level), &file)
 			for i, l := range levels {
 				log.Log(t.Context(), l, "line "+strconv.Itoa(i))
 			}

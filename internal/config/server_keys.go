@@ -129,7 +129,7 @@ func (m *Main) keys() []Key {
 			Doc: "The directory of everything that only the program itself needs."},
 		{Name: "QueueDir", To: &m.QueueDir, Default: "work/queues",
 			Doc: "The directory of the packets that wait."},
-		{Name: "PidFile", To: &m.PidFile, Default: "pid", Unused: later,
+		{Name: "PidFile", To: &m.PidFile, Default: "pid",
 			Doc: "The file that holds the process id while the mix runs."},
 
 		{Name: "LogLevel", To: &m.LogLevel, Default: "WARN",
