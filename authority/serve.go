@@ -1,8 +1,10 @@
 package authority
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"log"
 	"net"
@@ -17,6 +19,7 @@ import (
 // Bounds on who connects: a directory is served to everybody.
 const (
 	maxConnections = 512
+	maxPerSource   = 32 // connections from one IPv4 /24 or IPv6 /48
 	maxHeaderBytes = 16 << 10
 	headerTimeout  = 20 * time.Second
 	readTimeout    = time.Minute
@@ -77,28 +80,36 @@ func (a *Authority) serve(w http.ResponseWriter, r *http.Request, name string) {
 		a.answer(w, r, http.StatusOK, "text/html; charset=utf-8", page)
 		return
 	}
-	data, err := a.document(name)
+	doc, size, err := a.document(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		a.answer(w, r, http.StatusNotFound, text, []byte("not found\n"))
+		return
 	case err != nil:
 		a.cfg.Logger.Error("cannot read a document to serve it", "document", name, "error", err)
 		a.answer(w, r, http.StatusInternalServerError, text, []byte("internal error\n"))
-	case strings.HasSuffix(name, zipSuffix):
-		a.answer(w, r, http.StatusOK, "application/gzip", data)
-	default:
-		a.answer(w, r, http.StatusOK, "application/octet-stream", data)
+		return
+	}
+	contentType := "application/octet-stream"
+	if strings.HasSuffix(name, zipSuffix) {
+		contentType = "application/gzip"
+	}
+	a.copy(w, r, http.StatusOK, contentType, doc, size)
+	if err := doc.Close(); err != nil {
+		a.cfg.Logger.Error("cannot close a document", "document", name, "error", err)
 	}
 }
 
-func (a *Authority) document(name string) ([]byte, error) {
+// document opens a document. Those on the disk are not read at once: many who read slowly must not cost much memory.
+func (a *Authority) document(name string) (doc io.ReadCloser, size int64, err error) {
 	if name != rawName {
-		return a.shelf.get(name)
+		return a.shelf.open(name)
 	}
 	if a.cfg.Exchange == nil {
-		return nil, fs.ErrNotExist
+		return nil, 0, fs.ErrNotExist
 	}
-	return a.cfg.Exchange.RawList()
+	data, err := a.cfg.Exchange.RawList()
+	return io.NopCloser(bytes.NewReader(data)), int64(len(data)), err
 }
 
 // fixed sets the headers of all answers.
@@ -112,14 +123,18 @@ func (a *Authority) fixed(w http.ResponseWriter) {
 }
 
 func (a *Authority) answer(w http.ResponseWriter, r *http.Request, status int, contentType string, body []byte) {
+	a.copy(w, r, status, contentType, bytes.NewReader(body), int64(len(body)))
+}
+
+func (a *Authority) copy(w http.ResponseWriter, r *http.Request, status int, contentType string, body io.Reader, size int64) {
 	a.fixed(w)
 	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
 	w.WriteHeader(status)
 	if r.Method == http.MethodHead {
 		return
 	}
-	if _, err := w.Write(body); err != nil {
+	if _, err := io.CopyN(w, body, size); err != nil {
 		a.cfg.Logger.Debug("a client went away before it had all", "error", err)
 	}
 }
@@ -138,7 +153,7 @@ func (a *Authority) Run(ctx context.Context, listeners ...net.Listener) error {
 	}
 	var serving sync.WaitGroup
 	failures := make(chan error, len(listeners))
-	room := make(chan struct{}, maxConnections)
+	room := newRoom(maxConnections, maxPerSource)
 	for _, l := range listeners {
 		serving.Go(func() {
 			if err := server.Serve(&limited{Listener: l, room: room, closed: make(chan struct{})}); !errors.Is(err, http.ErrServerClosed) {
@@ -184,41 +199,3 @@ const longestSleep = 5 * time.Minute
 type discard struct{}
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
-
-// limited accepts as many connections at a time as there is room for.
-type limited struct {
-	net.Listener
-	room   chan struct{}
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (l *limited) Accept() (net.Conn, error) {
-	select {
-	case l.room <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		<-l.room
-		return nil, err
-	}
-	return &limitedConn{Conn: conn, room: l.room}, nil
-}
-
-func (l *limited) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
-}
-
-type limitedConn struct {
-	net.Conn
-	room chan struct{}
-	once sync.Once
-}
-
-func (c *limitedConn) Close() error {
-	c.once.Do(func() { <-c.room })
-	return c.Conn.Close()
-}

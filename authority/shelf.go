@@ -103,6 +103,29 @@ func (s *shelf) has(name string) bool {
 	return s.names[name] || s.pinned[name] != nil
 }
 
+// open opens a document as it is served, and says how long it is. The error matches fs.ErrNotExist if there is none. A file that is replaced
+// meanwhile is read to its end.
+func (s *shelf) open(name string) (_ io.ReadCloser, size int64, err error) {
+	s.mu.RLock()
+	data, known := s.pinned[name], s.names[name]
+	s.mu.RUnlock()
+	switch {
+	case data != nil:
+		return io.NopCloser(bytes.NewReader(data)), int64(len(data)), nil
+	case !known:
+		return nil, 0, fs.ErrNotExist
+	}
+	f, err := os.Open(filepath.Join(s.dir, name))
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, errors.Join(err, f.Close())
+	}
+	return f, info.Size(), nil
+}
+
 // get returns a document as it is served. The error matches fs.ErrNotExist if there is none.
 func (s *shelf) get(name string) ([]byte, error) {
 	s.mu.RLock()

@@ -37,8 +37,8 @@ func FormatDirectory(info Info, servers []*Descriptor) (body []byte, err error) 
 		}
 		body = append(body, d.text...)
 	}
-	if len(body) > MaxDirectoryLen {
-		return nil, fmt.Errorf("%w: %d bytes are more than the %d allowed", ErrDirectory, len(body), MaxDirectoryLen)
+	if err := checkBodyLen(body); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDirectory, err)
 	}
 	return body, nil
 }
