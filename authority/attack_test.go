@@ -1,10 +1,16 @@
 package authority_test
 
 import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"mixminion/authority"
+	"mixminion/directory"
 )
 
 // One member gives its vote to one other only, at the last moment for that one's clock, which is a little slow, when the third has already seen
@@ -32,4 +38,82 @@ func TestVoteAtTheLastMomentDividesNobody(t *testing.T) {
 			w.wantCurrent(firstDay, 2)
 		})
 	}
+}
+
+// The group is divided, and a member signs what both parts have signed: with three members, both then have a majority.
+func TestTwoConsensusesNameTheCulprit(t *testing.T) {
+	w := newWorld(t, 3)
+	w.until(date(firstDay))
+	w.nodes[0].source.listed = w.nodes[0].source.listed[:2]
+	w.fault = func(from, to *node, name string) ([]byte, error) {
+		if w.now.Before(date(secondDay).Add(-35*time.Minute)) && from.index == 0 && strings.Contains(name, "-vote") && (to.index == 2 || strings.Contains(name, w.nodes[2].fingerprint())) {
+			return nil, errUnreachable
+		}
+		if from.index != 0 && to.index == 0 && name == secondDay+".gz" {
+			d, err := directory.ParseDirectory(to.text(name))
+			if err != nil {
+				return nil, err
+			}
+			signer, err := directory.NewSigner(d.Body(), keys()[2])
+			return d.WithSigners(signer), err
+		}
+		return nil, nil
+	}
+	w.until(date(secondDay).Add(time.Hour))
+	w.wantCurrent(secondDay, 2)
+	w.nodes[1].wantLog("an authority has signed two different consensuses for one day", w.nodes[2].url+" ("+w.nodes[2].fingerprint()[:8]+") has signed two")
+	if n := strings.Count(w.nodes[1].log.String(), "an authority has signed two different consensuses"); n != 1 {
+		t.Errorf("it is logged %d times", n)
+	}
+}
+
+// A clock that runs years ahead for a while must not make an authority forget, and then sign once more, what it has signed.
+func TestClockFarAheadForgetsNothing(t *testing.T) {
+	w := newWorld(t, 3)
+	w.until(date(secondDay).Add(-90 * time.Minute))
+	n := w.nodes[0]
+	before := n.text(secondDay + "-vote.gz")
+	if before == nil {
+		t.Fatal("no vote")
+	}
+	if _, err := n.Step(context.Background(), w.now.AddDate(1, 0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	n.source.listed = n.source.listed[:1] // so that a new vote would be another one
+	n.restart()
+	w.until(date(secondDay))
+	if !bytes.Equal(n.text(secondDay+"-vote.gz"), before) {
+		t.Error("there is another vote")
+	}
+	w.wantCurrent(secondDay, 3)
+}
+
+// Servers with very many long descriptors lose their own place only.
+func TestVoteHasRoomForOthers(t *testing.T) {
+	w := newWorld(t, 1)
+	n := w.nodes[0]
+	long := longDescriptors(t, 256)
+	n.source.listed = append(slices.Clone(n.source.listed[:2]), long...)
+	w.until(date(firstDay))
+	c := w.wantCurrent(firstDay, 1)
+	if got := fmt.Sprint(names(c)); got != "[alice bob]" {
+		t.Errorf("the consensus lists %s", got)
+	}
+	n.wantLog("there is no room in the vote")
+}
+
+// longDescriptors gives descriptors of one server which have the greatest length.
+func longDescriptors(t *testing.T, n int) []*directory.Descriptor {
+	t.Helper()
+	var out []*directory.Descriptor
+	for i := range n {
+		d := descriptor(t, 2, "carol", func(f *directory.Fields) {
+			f.ValidAfter = begin.Truncate(day)
+			f.ValidUntil = begin.Truncate(day).Add(time.Duration(60+i) * day)
+			f.Published = begin.Add(-time.Hour - time.Duration(i)*time.Second)
+			f.WhyInsecure, f.Secure = strings.Repeat("x", 60<<10), false
+		})
+		out = append(out, d)
+	}
+	return out
 }

@@ -122,6 +122,9 @@ type Authority struct {
 	quorum  directory.Quorum         // of current
 
 	view atomic.Pointer[view] // for those who do not hold mu
+
+	pageMu sync.Mutex
+	shown  renderedPage
 }
 
 // A view is what the page shows; it is replaced as a whole.
@@ -228,7 +231,10 @@ func (a *Authority) Step(ctx context.Context, now time.Time) (next time.Time, er
 			next = earliest(next, at)
 		}
 	}
-	run(a.finish(ctx, start))
+	// Slow answers about yesterday must not delay the vote. This is the machine's time, which the network takes too.
+	past, cancel := context.WithTimeout(ctx, max(0, min(finishTimeout, tomorrow.Add(-beforeCollect).Sub(a.now))))
+	defer cancel()
+	run(a.finish(past, start))
 	if voting := tomorrow.Add(-beforeVote); a.now.Before(voting) {
 		run(voting, nil)
 	} else {

@@ -268,16 +268,23 @@ func (a *Authority) examine(c *cycle, from string, text, sigText []byte) ([]dire
 	return d.Signers, sigs, nil
 }
 
-// fragmented records that another member has signed something else (dir-spec 7.4), and keeps it for the operator.
+// fragmented records that another member has signed something else (dir-spec 7.4), and keeps it for the operator. Who has signed that and what we
+// signed too is named: honest members sign once.
 func (a *Authority) fragmented(c *cycle, from string, d *directory.Directory, text []byte) error {
 	hash := d.BodyHash()
 	said := hex.EncodeToString(hash[:])
 	r := c.rec.member(from)
 	r.SignError = "it has signed another consensus"
-	if r.OtherBody == said {
+	seen := r.OtherBody == said
+	var both []string
+	for _, s := range d.Signers {
+		if fp := s.Fingerprint(); s.Err == nil && a.isMember(fp) && c.consensus.SignedBy(fp) && !c.rec.member(fp).SignedTwo {
+			both = append(both, fp)
+		}
+	}
+	if seen && len(both) == 0 {
 		return nil
 	}
-	r.OtherBody = said
 	data, err := compress(text)
 	if err != nil {
 		return err
@@ -285,6 +292,15 @@ func (a *Authority) fragmented(c *cycle, from string, d *directory.Directory, te
 	file := filepath.Join(a.cfg.Dir, evidenceDir, c.rec.Day+"-"+from+zipSuffix)
 	if err := durable.WriteFile(file, data, 0o600); err != nil {
 		return err
+	}
+	r.OtherBody = said
+	for _, fp := range both {
+		c.rec.member(fp).SignedTwo = true
+		a.cfg.Logger.Error("an authority has signed two different consensuses for one day: ours, and the one that is kept", "day", c.rec.Day,
+			"authority", a.name(fp), "kept", file)
+	}
+	if seen {
+		return nil
 	}
 	ours := c.consensus.BodyHash()
 	a.cfg.Logger.Error("fragmentation: another authority has signed a different consensus for the same day", "day", c.rec.Day,

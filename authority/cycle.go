@@ -1,10 +1,12 @@
 package authority
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -192,5 +194,29 @@ func (a *Authority) eligible(d time.Time) []*directory.Descriptor {
 		seen[string(digest[:])] = true
 		out = append(out, s)
 	}
-	return out
+	return a.bounded(out)
 }
+
+// bounded leaves out the servers that take most room if there are more descriptors than a vote can hold: a few servers with many long ones must
+// not keep us from voting for the rest.
+func (a *Authority) bounded(servers []*directory.Descriptor) []*directory.Descriptor {
+	size := map[string]int{}
+	total := 0
+	for _, d := range servers {
+		size[d.Fingerprint()] += len(d.Text())
+		total += len(d.Text())
+	}
+	order := slices.SortedFunc(maps.Keys(size), func(x, y string) int { return cmp.Or(cmp.Compare(size[y], size[x]), cmp.Compare(x, y)) })
+	for _, fp := range order {
+		if total <= maxVoteBytes && len(servers) <= directory.MaxServers {
+			break
+		}
+		a.cfg.Logger.Warn("there is no room in the vote for a server, which has the longest descriptors", "fingerprint", fp, "bytes", size[fp])
+		servers = slices.DeleteFunc(servers, func(d *directory.Descriptor) bool { return d.Fingerprint() == fp })
+		total -= size[fp]
+	}
+	return servers
+}
+
+// maxVoteBytes bounds the descriptors in our vote. What a directory may hold is more; copies and signatures need some room as well.
+const maxVoteBytes = directory.MaxDirectoryLen / 4 * 3

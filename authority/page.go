@@ -70,10 +70,30 @@ type pageServer struct {
 	Votes                       []string
 }
 
-// page renders the page at the URL base (dir-spec 5.1) from the view that the last step left.
+// A renderedPage is the page as it was shown last.
+type renderedPage struct {
+	view   *view
+	minute time.Time
+	html   []byte
+}
+
+// page gives the page at the URL base (dir-spec 5.1), from the view that the last step left. It is rendered at most once for a view and a minute:
+// anybody can ask for it, as often as they like.
 func (a *Authority) page() ([]byte, error) {
-	v := a.view.Load()
-	now := a.cfg.Clock.Now().UTC()
+	v, now := a.view.Load(), a.cfg.Clock.Now().UTC()
+	a.pageMu.Lock()
+	defer a.pageMu.Unlock()
+	if last := a.shown; last.view == v && last.minute.Equal(now.Truncate(time.Minute)) {
+		return last.html, nil
+	}
+	html, err := a.renderPage(v, now)
+	if err == nil {
+		a.shown = renderedPage{v, now.Truncate(time.Minute), html}
+	}
+	return html, err
+}
+
+func (a *Authority) renderPage(v *view, now time.Time) ([]byte, error) {
 	p := pageData{
 		Style: template.CSS(pageStyle), Fingerprint: a.id, Now: now.Format("2006-01-02 15:04"),
 		Contact: a.cfg.Contact, Policy: a.cfg.Policy, VoteDay: v.voteDay,

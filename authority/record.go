@@ -39,6 +39,7 @@ type Member struct {
 	Equivocated bool   // it signed two different votes
 	SignError   string // why its signatures are missing
 	OtherBody   string // SHA-256 of another consensus that it signed, hexadecimal
+	SignedTwo   bool   // it signed our consensus and another one
 	// Votes says which votes it then shows that are not those that we counted; nil if nobody has looked yet.
 	Votes []string
 }

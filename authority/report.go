@@ -140,6 +140,11 @@ func (a *Authority) reportMember(r *Report, rec *Record, m directory.Authority) 
 	case is.Indirect:
 		r.line(slog.LevelInfo, "the vote of %s came from others: it could not be had from itself", who)
 	}
+	if is.SignedTwo {
+		r.line(slog.LevelError, "%s has signed two different consensuses, which honest authorities never do; so both may have a majority", who)
+		r.advise("tell everybody, and ask the operators of the authority with two consensuses for an explanation; if it has none, the others should " +
+			"remove it from the group. The other consensus is kept in " + evidenceDir)
+	}
 	switch {
 	case is.OtherBody != "":
 		r.line(slog.LevelError, "fragmentation: %s has signed another consensus than we, SHA-256 %s", who, is.OtherBody)

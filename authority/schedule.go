@@ -22,6 +22,9 @@ const (
 	lateOften = time.Hour
 	lateEvery = 30 * time.Minute
 
+	// finishTimeout bounds what is done about yesterday in one step, days that were missed included.
+	finishTimeout = 10 * time.Minute
+
 	// maxAhead is how long before it is valid a descriptor may be listed (dir-spec 7.3).
 	maxAhead = 30 * day
 	// maxSkew is how much a clock may be wrong before somebody is told.

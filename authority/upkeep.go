@@ -57,10 +57,15 @@ func (a *Authority) exchangeRaw(ctx context.Context) (next time.Time, err error)
 	return a.rawAt, nil
 }
 
-// sweep removes what is too old, once a day.
+// sweep removes what is too old, once a day. Age counts from the current consensus: a clock that is set far ahead and back again must not make
+// us forget what we have signed.
 func (a *Authority) sweep(start time.Time) error {
 	if a.swept.Equal(start) {
 		return nil
+	}
+	from := start
+	if a.current != nil && a.current.ValidAfter.Before(start) {
+		from = a.current.ValidAfter
 	}
 	for _, name := range a.shelf.list() {
 		d, vote, _ := documentDay(name)
@@ -68,14 +73,14 @@ func (a *Authority) sweep(start time.Time) error {
 		if vote || !a.inHistory(d) {
 			keep = a.cfg.KeepVotes
 		}
-		if keep > 0 && d.Before(start.Add(-keep)) {
+		if keep > 0 && d.Before(from.Add(-keep)) {
 			if err := a.shelf.remove(name); err != nil {
 				return fmt.Errorf("remove an old document: %w", err)
 			}
 		}
 	}
 	for dir, keep := range map[string]time.Duration{recordDir: a.cfg.KeepVotes, evidenceDir: 2 * a.cfg.KeepVotes, historyDir: a.cfg.KeepConsensuses} {
-		if err := a.sweepDir(filepath.Join(a.cfg.Dir, dir), start, keep); err != nil {
+		if err := a.sweepDir(filepath.Join(a.cfg.Dir, dir), from, keep); err != nil {
 			return fmt.Errorf("remove an old file: %w", err)
 		}
 	}
