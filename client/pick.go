@@ -20,14 +20,23 @@ func (c *Client) Home() string { return c.home }
 
 // A PickedPacket is a packet of the queue that was read.
 type PickedPacket struct {
-	ID string // its name in the queue
+	ID string // its name in the queue, "" for none
 	PreparedPacket
 }
 
-// Pick reads at most n packets of the queue, chosen at random among those that skip (if not nil) says no to. They stay in the queue: see
-// RemoveSent. What is damaged is passed over. The caller holds the lock, but need not hold it any longer while it sends them; whoever
-// flushes meanwhile may send them too, and a server's replay log swallows one of the two.
-func (c *Client) Pick(n int, skip func(id string) bool) ([]PickedPacket, error) {
+// triedSuffix ends the names of packets that were picked before.
+const triedSuffix = "-tried"
+
+// Pick reads packets of the queue that may leave in place of dummies, given by the first hop of each, and returns as many, with no ID where
+// the dummy itself is to leave. Packets that skip (if not nil) says yes to are passed over, and so is what is damaged.
+//
+// First come packets that were never picked, chosen at random: their first hops were drawn by the law for dummies. Packets that were picked
+// before wait for a dummy with the same first hop. So the first hops that are seen follow the law for dummies whatever waits, and however many
+// attempts fail: packets for a server that does not answer would otherwise pile up in the queue and draw all attempts to it.
+//
+// They stay in the queue, under new names: see RemoveSent. The caller holds the lock, but need not hold it any longer while it sends them;
+// whoever flushes meanwhile may send them too, and a server's replay log swallows one of the two.
+func (c *Client) Pick(dummies []packet.Hop, skip func(id string) bool) ([]PickedPacket, error) {
 	if err := c.checkLocked(); err != nil {
 		return nil, fmt.Errorf("read queue: %w", err)
 	}
@@ -40,16 +49,44 @@ func (c *Client) Pick(n int, skip func(id string) bool) ([]PickedPacket, error) 
 	if err := uniform.ShuffleSlice(rand.Reader, names); err != nil {
 		return nil, fmt.Errorf("read queue: %w", err)
 	}
-	var picked []PickedPacket
+	defer c.stampQueue()
+	picked := make([]PickedPacket, len(dummies))
+	next := 0 // dummies before it have been replaced by new packets
 	for _, id := range names {
-		if len(picked) == n {
-			break
+		if strings.HasSuffix(id, triedSuffix) {
+			continue
+		}
+		if next == len(dummies) {
+			return picked, nil
 		}
 		first, _, p, err := readQueueFile(c.path(queueDir, id))
 		if err != nil {
 			continue // inspect-queue tells of it
 		}
-		picked = append(picked, PickedPacket{ID: id, PreparedPacket: PreparedPacket{First: first, Packet: p}})
+		// What cannot be marked would be tried again and again.
+		if err := os.Rename(c.path(queueDir, id), c.path(queueDir, id+triedSuffix)); err != nil {
+			return picked, fmt.Errorf("mark packet as tried: %w", explain(err))
+		}
+		picked[next] = PickedPacket{ID: id + triedSuffix, PreparedPacket: PreparedPacket{First: first, Packet: p}}
+		next++
+	}
+	for _, id := range names {
+		if next == len(dummies) || !slices.ContainsFunc(picked[next:], func(p PickedPacket) bool { return p.ID == "" }) {
+			break
+		}
+		if !strings.HasSuffix(id, triedSuffix) {
+			continue
+		}
+		first, _, p, err := readQueueFile(c.path(queueDir, id))
+		if err != nil {
+			continue
+		}
+		for i := next; i < len(dummies); i++ {
+			if picked[i].ID == "" && dummies[i] == first {
+				picked[i] = PickedPacket{ID: id, PreparedPacket: PreparedPacket{First: first, Packet: p}}
+				break
+			}
+		}
 	}
 	return picked, nil
 }

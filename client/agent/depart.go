@@ -9,6 +9,7 @@ import (
 
 	"mixminion/client"
 	"mixminion/internal/uniform"
+	"mixminion/packet"
 )
 
 const (
@@ -81,7 +82,7 @@ func (a *Agent) load(ctx context.Context, begun *sync.WaitGroup) *slot {
 		dummies, err := a.dummies()
 		a.setProblem(err)
 		s.dummies <- dummies
-		queued := a.pick(ctx, len(dummies))
+		queued := a.pick(ctx, dummies)
 		select {
 		case s.queued <- queued:
 		case <-ctx.Done():
@@ -96,7 +97,11 @@ func (s *slot) take() []departure {
 	batch := <-s.dummies
 	select {
 	case queued := <-s.queued:
-		copy(batch, queued)
+		for i, d := range queued {
+			if d.id != "" {
+				batch[i] = d
+			}
+		}
 	default:
 	}
 	s.cancel()
@@ -116,21 +121,28 @@ func (a *Agent) dummies() ([]departure, error) {
 	return list, nil
 }
 
-// pick reads and claims at most n random packets of the queue. When they cannot be had before ctx ends it returns none.
-func (a *Agent) pick(ctx context.Context, n int) []departure {
-	if n == 0 {
+// pick reads and claims packets of the queue that leave in place of some of the dummies, at the same places of the list. When they cannot be
+// had before ctx ends it returns none.
+func (a *Agent) pick(ctx context.Context, dummies []departure) []departure {
+	if len(dummies) == 0 {
 		return nil
 	}
 	unlock, err := a.client.Lock(ctx, nil)
 	if err != nil {
 		return nil
 	}
+	firsts := make([]packet.Hop, len(dummies))
+	for i, d := range dummies {
+		firsts[i] = d.First
+	}
 	a.mu.Lock()
-	picked, err := a.client.Pick(n, func(id string) bool { return a.claimed[id] })
-	list := make([]departure, 0, n)
-	for _, p := range picked {
-		a.claimed[p.ID] = true
-		list = append(list, departure{PreparedPacket: p.PreparedPacket, id: p.ID})
+	picked, err := a.client.Pick(firsts, func(id string) bool { return a.claimed[id] })
+	list := make([]departure, len(picked))
+	for i, p := range picked {
+		if p.ID != "" {
+			a.claimed[p.ID] = true
+			list[i] = departure{PreparedPacket: p.PreparedPacket, id: p.ID}
+		}
 	}
 	a.mu.Unlock()
 	if err := errors.Join(err, unlock()); err != nil {

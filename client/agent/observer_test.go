@@ -162,7 +162,7 @@ type scene struct {
 	events int
 	busy   func(t testing.TB, c *client.Client, departures int) // called at first, and after every departure
 	// send takes as long, and fails, as it likes.
-	send func(ctx context.Context, n int) error
+	send func(ctx context.Context, p client.PreparedPacket, n int) error
 }
 
 // watchAgent lets an agent run until so many packets have left.
@@ -189,7 +189,7 @@ func watchAgent(t *testing.T, s scene) *observer {
 				s.busy(t, c, n)
 			}
 			if s.send != nil {
-				return s.send(ctx, n)
+				return s.send(ctx, p, n)
 			}
 			return nil
 		}
@@ -239,7 +239,7 @@ func TestBusyLooksIdle(t *testing.T) {
 	mean := 30 * time.Minute
 	idle := watchAgent(t, scene{events: events})
 	busy := watchAgent(t, scene{events: events, busy: keepBusy})
-	failing := watchAgent(t, scene{events: events, busy: keepBusy, send: func(ctx context.Context, n int) error {
+	failing := watchAgent(t, scene{events: events, busy: keepBusy, send: func(ctx context.Context, _ client.PreparedPacket, n int) error {
 		if n%3 > 0 {
 			select {
 			case <-ctx.Done():
@@ -255,6 +255,38 @@ func TestBusyLooksIdle(t *testing.T) {
 		}
 		if how := differ(idle, o, mean); how != nil {
 			t.Errorf("%s and idle differ in %q", name, how)
+		}
+	}
+}
+
+// Nor does it help to keep a server from answering: packets that wait for it do not draw the agent to it, however many they are, and
+// whether or not others wait.
+func TestDeadServerShowsNothing(t *testing.T) {
+	dead := func(_ context.Context, p client.PreparedPacket, _ int) error {
+		if p.First.Host == "elm.example.net" {
+			return errors.New("no answer")
+		}
+		return nil
+	}
+	atTimes := func(t testing.TB, c *client.Client, departures int) {
+		if departures%60 == 0 {
+			fill(t, c, 20)
+		}
+	}
+	atFirst := func(t testing.TB, c *client.Client, departures int) {
+		if departures == 0 {
+			fill(t, c, 60)
+		}
+	}
+	idle := watchAgent(t, scene{events: events, send: dead})
+	for name, s := range map[string]scene{
+		"always":  {events: events / 2, busy: keepBusy},
+		"first":   {events: events / 2, busy: atFirst},
+		"several": {cfg: Config{PerEvent: 3}, events: events / 2, busy: atTimes},
+	} {
+		s.send = dead
+		if sum, limit := chiSquare(idle.hops(), watchAgent(t, s).hops()); sum > limit {
+			t.Errorf("%s: other first servers than those of an idle agent", name)
 		}
 	}
 }

@@ -116,7 +116,8 @@ func TestSameOnTheWire(t *testing.T) {
 			}
 			dummies[0].First = hop
 			var sent [][2]int64
-			for _, d := range slices.Concat(dummies, a.pick(t.Context(), 2), dummies) {
+			dummies = append(dummies, dummies[0])
+			for _, d := range slices.Concat(dummies[:1], a.pick(t.Context(), dummies), dummies[:1]) {
 				a.attempt(t.Context(), d)
 				sent = append(sent, <-wire.seen)
 			}

@@ -41,8 +41,8 @@ func newAgent(s *streams, configFile *string) *cobra.Command {
 			"your line cannot tell which, nor when you write, nor whether you do. While it runs, send and\n" +
 			"queue leave their packets to it and say when the last one will probably have left.\n\n" +
 			"A watcher still sees that you run it, and from when to when: let it run all the time.\n\n" +
-			"What it does at each time does not depend on how much waits. A packet that cannot be sent stays\n" +
-			"in the queue for another time. It keeps the directory fresh, at random times too. Only one agent\n" +
+			"What it does at each time does not depend on how much waits. A packet that its\n" +
+			"first mix does not take is tried again in place of a dummy for the same mix. It keeps the directory fresh, at random times too. Only one agent\n" +
 			"runs for a home directory. Programs talk to it over the socket agent.sock there.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
