@@ -16,6 +16,7 @@ import (
 	"mixminion/client/internal/agentwire"
 	"mixminion/internal/clock"
 	"mixminion/internal/localsock"
+	"mixminion/internal/store/durable"
 	"mixminion/internal/store/lockfile"
 	"mixminion/path"
 )
@@ -97,6 +98,9 @@ func New(c *client.Client, cfg Config) (_ *Agent, err error) {
 		return nil, fmt.Errorf("%s: %w", c.Home(), ErrRunning)
 	}
 	if err != nil {
+		if durable.ReadOnly(err) {
+			err = fmt.Errorf("%w: %w", err, client.ErrReadOnly)
+		}
 		return nil, fmt.Errorf("start agent: %w", err)
 	}
 	if a.listener, err = listen(c.Home()); err != nil {

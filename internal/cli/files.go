@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 )
 
@@ -20,6 +21,10 @@ func readLimited(name string, limit int) (_ []byte, err error) {
 // readAll reads all of r, which must not be longer than limit bytes.
 func readAll(r io.Reader, name string, limit int) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
+	var named *fs.PathError
+	if errors.As(err, &named) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}

@@ -131,6 +131,9 @@ func (u *user) send(ctx context.Context, s *streams, o sendOptions) error {
 		if o.encryptTo != "" {
 			return errors.New("a packet to drop carries nothing that could be encrypted: leave out --encrypt-to")
 		}
+		if o.input != "-" || m.Headers != (message.Headers{}) {
+			return errors.New("a packet to drop carries no message, and nobody would read it: leave out --input and the headers, or name another recipient")
+		}
 		s.say("Making a packet that goes nowhere.")
 	} else {
 		if o.share && len(to) > 1 {

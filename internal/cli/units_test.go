@@ -484,7 +484,7 @@ func TestRun(t *testing.T) {
 		{Mixminion, []string{"version", "x"}, 1, "", "mixminion: "},
 		{Mixminion, []string{"completion"}, 1, "", "mixminion: name one shell"},
 		{Mixminiond, []string{"start", "x"}, 1, "", "mixminiond: start accepts no arguments"},
-		{Mixminion, []string{"import-server"}, 1, "", "mixminion: requires at least 1 arg"},
+		{Mixminion, []string{"import-server"}, 1, "", "mixminion: import-server needs to be told what to work on; usage"},
 		{Mixminion, []string{"demo", "--servers", "2"}, 1, "", "mixminion: --servers"},
 	} {
 		var out, errOut bytes.Buffer

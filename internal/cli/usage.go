@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // nearby is how many letters a mistyped command may differ in from one that is suggested in its place.
@@ -18,6 +21,10 @@ func explainArgs(cmd *cobra.Command) {
 	case !cmd.HasParent():
 		cmd.Args = unknownCommand
 		cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+			var invalid *pflag.InvalidValueError
+			if errors.As(err, &invalid) && errors.As(err, new(*strconv.NumError)) {
+				err = fmt.Errorf("--%s: %q is no number that can stand there", invalid.GetFlag().Name, invalid.GetValue())
+			}
 			return fmt.Errorf("%w; %s --help lists the options", err, cmd.CommandPath())
 		})
 	case cmd.HasSubCommands():
@@ -30,6 +37,8 @@ func explainArgs(cmd *cobra.Command) {
 				return nil
 			case len(args) > 0 && check(cmd, nil) == nil && check(cmd, args[:1]) != nil:
 				return fmt.Errorf("%s accepts no arguments, but there is %q; usage: %s", cmd.Name(), args[0], synopsis(cmd))
+			case len(args) == 0:
+				return fmt.Errorf("%s needs to be told what to work on; usage: %s", cmd.Name(), synopsis(cmd))
 			}
 			return fmt.Errorf("%w; usage: %s", err, synopsis(cmd))
 		}
