@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -116,4 +118,37 @@ func longDescriptors(t *testing.T, n int) []*directory.Descriptor {
 		out = append(out, d)
 	}
 	return out
+}
+
+// Damaged files cost an authority its part in that day, at most, and never a second signature.
+func TestDamagedFiles(t *testing.T) {
+	for _, test := range []struct{ file, at string }{
+		{firstDay + "-vote.gz", "23:10"}, {firstDay + "-vote-0.gz", "23:16"}, {firstDay + ".gz", "23:25"}, {firstDay + ".gz.sig", "23:25"},
+	} {
+		t.Run(test.file, func(t *testing.T) {
+			w := newWorld(t, 3)
+			at, err := time.Parse("2006-01-02 15:04", "2026-11-20 "+test.at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.until(at)
+			n := w.nodes[1]
+			n.stop()
+			file := filepath.Join(n.dir, "public", strings.Replace(test.file, "vote-0", "vote-"+w.nodes[0].fingerprint(), 1))
+			if err := os.Truncate(file, 40); err != nil {
+				t.Fatal(err)
+			}
+			n.source.listed = n.source.listed[:1] // so that what it would sign anew is another text
+			n.start()
+			w.until(date(firstDay).Add(time.Hour))
+			w.wantCurrent(firstDay, 2)
+			for _, other := range w.nodes {
+				if strings.Contains(other.log.String(), "two different") || strings.Contains(other.log.String(), "fragmentation") {
+					t.Errorf("authority %d saw two signatures", other.index)
+				}
+			}
+			w.until(date(secondDay))
+			w.wantCurrent(secondDay, 3)
+		})
+	}
 }

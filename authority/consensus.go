@@ -22,12 +22,15 @@ func (a *Authority) loadConsensus(c *cycle) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
+	var d *directory.Directory
+	if err == nil {
+		d, err = a.cache.ParseDirectory(text)
 	}
-	d, err := a.cache.ParseDirectory(text)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
+		a.cfg.Logger.Error("the consensus that we signed is damaged on the disk; we sign no other one, and take what the others agree on",
+			"file", name, "error", err)
+		c.lost = true
+		return nil
 	}
 	if !d.SignedBy(a.id) {
 		return nil // what the others agreed on without us
@@ -36,7 +39,7 @@ func (a *Authority) loadConsensus(c *cycle) error {
 	// A crash may have come between the two files; the body is signed, so the other signature is made for the same one.
 	if sigs, err := a.shelf.get(name + sigSuffix); err == nil {
 		if c.sigs, err = directory.ParseDetached(sigs); err != nil {
-			return fmt.Errorf("read %s: %w", name+sigSuffix, err)
+			a.cfg.Logger.Warn("a file of signatures is damaged; they are collected anew", "file", name+sigSuffix, "error", err)
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read %s: %w", name+sigSuffix, err)

@@ -23,6 +23,8 @@ type cycle struct {
 	// consensus is what we signed, with the signatures that we have of others; nil before.
 	consensus *directory.Directory
 	sigs      []directory.Detached
+	// lost says that we have signed a consensus that cannot be read any more. Nothing else may be signed then.
+	lost bool
 }
 
 func (c *cycle) ownVote(id string) *directory.Directory {
@@ -52,12 +54,12 @@ func (a *Authority) cycle(d time.Time) (*cycle, error) {
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
-			if err != nil {
-				return nil, fmt.Errorf("read %s: %w", name, err)
+			var v *directory.Directory
+			if err == nil {
+				v, err = a.checkVote(text, d, m.Fingerprint)
 			}
-			v, err := a.checkVote(text, d, m.Fingerprint)
 			if err != nil {
-				// A group that was changed since, or a damaged disk. The vote stays published, but no longer counts.
+				// A group that was changed since, or a damaged disk. The file stays, so that we sign no second vote, but no longer counts.
 				a.cfg.Logger.Warn("a vote on the disk is not valid and does not count", "file", name, "error", err)
 				continue
 			}
@@ -112,7 +114,7 @@ func (a *Authority) advance(ctx context.Context, d time.Time) (next time.Time, e
 			}
 		}
 	}
-	if c.consensus == nil {
+	if c.consensus == nil && !c.lost {
 		if _, err := a.compare(ctx, c); err != nil {
 			return next, err
 		}

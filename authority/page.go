@@ -168,7 +168,7 @@ func (a *Authority) pageAuthority(v *view, i int, m directory.Authority) pageAut
 	p := pageAuthority{Letter: letter(i), Fingerprint: m.Fingerprint, URLs: m.URLs, Own: m.Fingerprint == a.id, Vote: "none", Signed: "no"}
 	if vote := v.votes[m.Fingerprint]; vote != nil {
 		d := vote.ValidAfter
-		p.Vote, p.VoteFile = fmt.Sprintf("lists %d descriptors", len(vote.Servers)), copyName(d, m.Fingerprint)
+		p.Vote, p.VoteFile = "lists "+plural(len(vote.Servers), "descriptor"), copyName(d, m.Fingerprint)
 		if p.Own {
 			p.VoteFile = voteName(d)
 		}
@@ -186,6 +186,13 @@ func (a *Authority) pageAuthority(v *view, i int, m directory.Authority) pageAut
 		}
 	}
 	return p
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // letter names the authorities in the columns of the table.
