@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"mixminion/internal/store"
@@ -14,7 +15,8 @@ import (
 // mixing mixes every interval until ctx is done.
 func (m *Mix) mixing(ctx context.Context) error {
 	for {
-		wait, err := m.nextInterval()
+		live := m.live.Load()
+		wait, err := nextInterval(rand.Reader, live.Interval, live.Jitter)
 		if err != nil {
 			return err
 		}
@@ -30,13 +32,12 @@ func (m *Mix) mixing(ctx context.Context) error {
 }
 
 // nextInterval is the mix interval, made longer or shorter at random by up to the jitter.
-func (m *Mix) nextInterval() (time.Duration, error) {
-	f, err := uniform.Float(rand.Reader)
+func nextInterval(rnd io.Reader, interval time.Duration, jitter float64) (time.Duration, error) {
+	f, err := uniform.Float(rnd)
 	if err != nil {
 		return 0, err
 	}
-	live := m.live.Load()
-	return time.Duration(float64(live.Interval) * (1 + live.Jitter*(2*f-1))), nil
+	return time.Duration(float64(interval) * (1 + jitter*(2*f-1))), nil
 }
 
 // mixOnce picks a batch from the pool and moves it, all at once, to the queues. The error is fatal for the mix.
@@ -72,6 +73,9 @@ func (m *Mix) mixOnce() error {
 			return nil
 		}
 		return fmt.Errorf("move a batch out of the pool: %w", err)
+	}
+	if err := m.pickVisits(); err != nil {
+		return err
 	}
 	m.counts.mixed.Add(uint64(len(moves)))
 	m.cfg.Watch(Batch{Left: len(moves), Kept: len(pool) - len(moves)})

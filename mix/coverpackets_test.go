@@ -128,3 +128,96 @@ func TestCoverIsStoredAsOthers(t *testing.T) {
 		}
 	})
 }
+
+// seen is what somebody who watches the link to a hop can count, and what is behind it.
+func (h *fakeHop) seen() (packets, junk int) {
+	packets = h.total()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return packets, h.junk
+}
+
+// The number of packets on a link is padded.
+func TestLinkPadding(t *testing.T) {
+	r := newRig(t, nil).run()
+	for n, want := range map[int]int{1: 4, 4: 4, 6: 8, 9: 16, 18: 32} {
+		next := newFakeHop(t, r.clk, n)
+		var list []*packet.Packet
+		for range n {
+			p, _ := r.relayed(next.Node)
+			list = append(list, p)
+		}
+		r.mustSend(list...)
+		r.mixOnce()
+		eventually(t, "packets and padding", func() bool {
+			got, junk := next.seen()
+			return got == n && junk == want-n
+		})
+	}
+	r.close()
+}
+
+// Refusals are padded too, and whatever comes of the padding, a packet that was refused is tried again.
+func TestPaddingOfRefusals(t *testing.T) {
+	r := newRig(t, func(c *mix.Config) { c.OutgoingRetry = mix.Schedule{7 * time.Minute, day} }).run()
+	next := newFakeHop(t, r.clk, 0)
+	next.set(hopRejects)
+	p, digest := r.relayed(next.Node)
+	r.mustSend(p)
+	r.mixOnce()
+	eventually(t, "a refusal, padded", func() bool {
+		_, junk := next.seen()
+		return next.rejected.Load() == 1 && junk == 3
+	})
+	r.clk.await(t, 7*time.Minute)
+	next.set(hopGood)
+	r.clk.Advance(7 * time.Minute)
+	eventually(t, "the second attempt, padded", func() bool {
+		got, junk := next.seen()
+		return got == 1 && junk == 6
+	})
+	r.close()
+	if n := next.times(digest); n != 1 {
+		t.Errorf("the packet arrived %d times", n)
+	}
+	if _, queues := r.stored(); len(queues) > 0 {
+		t.Errorf("left: %v", queues)
+	}
+}
+
+// Servers for which there is nothing are visited too. One that does not answer is no matter for the log, and gets its packets all the same.
+func TestVisits(t *testing.T) {
+	r, hops := coverRig(t, func(c *mix.Config) {
+		c.Rule = mix.Rule{Algorithm: mix.Binomial, MinSize: 1 << 20, Rate: 0.4} // nothing leaves
+	})
+	hops[0].set(hopDown)
+	r.run()
+	eventually(t, "visits everywhere", func() bool {
+		r.clk.Advance(testInterval)
+		for i, h := range hops {
+			packets, junk := h.seen()
+			if packets > 0 {
+				t.Fatal("a packet left the pool")
+			}
+			if i > 0 && junk < 8 {
+				return false
+			}
+		}
+		return hops[0].visits.Load() > 0
+	})
+	hops[0].set(hopGood)
+	eventually(t, "a visit to a server that is up again", func() bool {
+		r.clk.Advance(testInterval)
+		_, junk := hops[0].seen()
+		return junk > 0
+	})
+	r.close()
+	for i, h := range hops {
+		if _, junk := h.seen(); junk%4 != 0 {
+			t.Errorf("server %d got %d items", i, junk)
+		}
+	}
+	if n := r.log.count("cannot pass packets on"); n > 0 {
+		t.Errorf("%d lines about visits", n)
+	}
+}

@@ -48,6 +48,8 @@ type dispatcher struct {
 	// served holds the addresses of a message that are done with while others are to be tried again. It is forgotten with the process:
 	// then all of them get the mail once more, with the Message-ID that it had.
 	served map[store.ID]uint8
+	// visits are next hops to which JUNK is to go though nothing waits for them, by the names that their queues would have.
+	visits map[string]bool
 }
 
 // queueState is what the dispatcher knows of a queue beside its contents. It is not stored: after a restart every next hop is tried at
@@ -152,7 +154,7 @@ func (d *dispatcher) start(ctx context.Context) (started int, next time.Duration
 		return 0, 0, err
 	}
 	now := d.mix.cfg.Clock.Now()
-	queues := d.mix.store.Queues()
+	queues := d.addVisits(d.mix.store.Queues())
 	// Those that have waited longest first, so that nobody's turn is put off for ever; ties by chance, so that nobody can plan for them.
 	if err := uniform.ShuffleSlice(rand.Reader, queues); err != nil {
 		return 0, 0, err
@@ -198,7 +200,11 @@ func (d *dispatcher) start(ctx context.Context) (started int, next time.Duration
 		flush := s.flush
 		s.running, s.tried, s.flush = true, now, false
 		started++
-		go func() { d.ended <- d.empty(ctx, q.Name, flush) }() // run waits for every one
+		visit := q.Count == 0
+		if visit {
+			d.visited(q.Name)
+		}
+		go func() { d.ended <- d.empty(ctx, q.Name, flush, visit) }() // run waits for every one
 	}
 	return started, next, nil
 }
@@ -237,8 +243,9 @@ func (d *dispatcher) finish(e ended) {
 	}
 }
 
-// empty makes one attempt at a queue; flush says that what is not due is to be tried, too.
-func (d *dispatcher) empty(ctx context.Context, queue string, flush bool) ended {
+// empty makes one attempt at a queue; flush says that what is not due is to be tried, too. A visit sends JUNK to a next hop for which
+// nothing waits.
+func (d *dispatcher) empty(ctx context.Context, queue string, flush, visit bool) ended {
 	next, typ, isExit, err := parseQueue(queue)
 	switch {
 	case err != nil:
@@ -246,7 +253,7 @@ func (d *dispatcher) empty(ctx context.Context, queue string, flush bool) ended 
 	case isExit:
 		return d.deliver(ctx, queue, typ, flush)
 	}
-	return d.relay(ctx, queue, next)
+	return d.relay(ctx, queue, next, visit)
 }
 
 // contents reads the records of items one by one, in random order, until each returns false. What is damaged is given up, and told to

@@ -115,7 +115,7 @@ func (h *fakeHop) Room() bool { return true }
 
 // Handle implements mmtp.Handler.
 func (h *fakeHop) Handle(kind mmtp.Kind, p *packet.Packet, ack func(bool)) {
-	if hopMode(h.mode.Load()) == hopRejects {
+	if hopMode(h.mode.Load()) == hopRejects && kind == mmtp.KindPacket {
 		h.rejected.Add(1)
 		ack(false)
 		return

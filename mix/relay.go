@@ -21,11 +21,12 @@ const (
 	maxAttempt = 5 * time.Minute
 )
 
-// relay sends a queue's packets to their next hop. A packet is erased only once the hop has said that it has it.
-func (d *dispatcher) relay(ctx context.Context, queue string, next packet.Hop) ended {
+// relay sends a queue's packets to their next hop, and JUNK after them up to a number that says little about theirs. A packet is erased
+// only once the hop has said that it has it.
+func (d *dispatcher) relay(ctx context.Context, queue string, next packet.Hop, visit bool) ended {
 	e := ended{queue: queue}
 	items, _, err := d.waiting(queue, d.mix.live.Load().OutgoingRetry)
-	if err != nil || len(items) == 0 {
+	if err != nil || len(items) == 0 && !visit {
 		e.fatal = err
 		return e
 	}
@@ -37,15 +38,19 @@ func (d *dispatcher) relay(ctx context.Context, queue string, next packet.Hop) e
 		done = done[:0]
 	}
 	var refused error
+	answered := false
 	begun := time.Now()
 	sendCtx, inFlight, release := drainable(ctx)
 	defer release()
+	taken, sent := true, 0
+	complete := len(items) == 0 // all packets were handed over
 	sequence := func(yield func(mmtp.Item) bool) {
 		err := d.contents(items, func(it store.Item, rec record) bool {
 			p := packets.Get().(*packet.Packet)
 			*p = *rec.packet
 			inFlight.Add(1)
-			more := yield(mmtp.Item{Packet: p, Done: func(err error) {
+			sent++
+			taken = yield(mmtp.Item{Packet: p, Done: func(err error) {
 				inFlight.Add(-1)
 				clear(p[:])
 				packets.Put(p)
@@ -59,14 +64,23 @@ func (d *dispatcher) relay(ctx context.Context, queue string, next packet.Hop) e
 					flush()
 				}
 			}})
-			return more && ctx.Err() == nil && e.fatal == nil && refused == nil && time.Since(begun) < maxAttempt
+			return taken && ctx.Err() == nil && e.fatal == nil && refused == nil && time.Since(begun) < maxAttempt
 		}, func(store.ID) {})
 		if err != nil {
 			e.fatal = err
 		}
+		complete = taken && refused == nil
+		for most := padded(sent); taken && sent < most && ctx.Err() == nil && e.fatal == nil; sent++ {
+			taken = yield(junk(func(err error) { answered = answered || err == nil }))
+		}
 	}
 	e.err = d.client.Send(sendCtx, next, sequence)
 	flush()
+	if complete && refused == nil {
+		e.err = nil // the packets are there; that of the padding nothing came back is no reason to wait
+	}
+	// A hop that only throws JUNK away has not taken a packet, unless there was none.
+	e.worked = e.worked || answered && len(items) == 0
 	if e.err == nil {
 		e.err = refused
 	}
