@@ -28,6 +28,27 @@ type fields struct {
 type identity struct {
 	addresses []string
 	domains   []string // of the addresses and of Message-ID
+	names     []string // the words of the names in From that begin with a capital and have three letters or more
+}
+
+// name learns the words of a name that stands in From.
+func (id *identity) name(name string) {
+	for _, word := range words(name) {
+		if first, _ := utf8.DecodeRuneInString(word); utf8.RuneCountInString(word) >= 3 && !unicode.IsLower(first) {
+			id.names = append(id.names, word)
+		}
+	}
+}
+
+// isNamed reports whether a line holds one of these words.
+func (id *identity) isNamed(line string) bool {
+	return slices.ContainsFunc(id.names, func(name string) bool {
+		return strings.Contains(line, name) && slices.Contains(words(line), name)
+	})
+}
+
+func words(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsMark(r) })
 }
 
 func (id *identity) add(address string) {
@@ -77,6 +98,9 @@ func (f *fields) collect() error {
 	subject, err := f.text("Subject")
 	if err != nil {
 		return err
+	}
+	if f.own.isIn(subject) || f.own.isNamed(subject) {
+		f.problem("the subject holds a name or an address of yours, as From has them")
 	}
 	if f.mail.Headers.Subject, err = encodeSubject(subject); err != nil {
 		return err
@@ -180,6 +204,7 @@ func (f *fields) from() error {
 	}
 	for _, a := range list {
 		f.own.add(a.Address)
+		f.own.name(a.Name)
 	}
 	name := strings.Join(strings.Fields(list[0].Name), " ")
 	switch {

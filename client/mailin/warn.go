@@ -11,6 +11,9 @@ import (
 var attribution = regexp.MustCompile(`(?i)\b(wrote|writes|said|schrieb|schreef|skrev|\x{e9}crit|escribi\x{f3}|escreveu|ha scritto)\b.{0,80}:\s*$` +
 	`|^\s*-{2,}\s*(original message|forwarded message|weitergeleitete nachricht|urspr\x{fc}ngliche nachricht)`)
 
+// inlined is the first line of a file in the text itself (uuencode), with its mode and name.
+var inlined = regexp.MustCompile(`^begin 0?[0-7]{3} \S`)
+
 // attributes reports whether a line is an attribution. Most lines need no more than a look at their ends.
 func attributes(line string) bool {
 	trimmed := strings.TrimSpace(line)
@@ -19,7 +22,7 @@ func attributes(line string) bool {
 
 // textWarnings says what in the text may give its writer away: where, not what, since texts stay out of messages.
 func textWarnings(text string, own identity) []string {
-	var quoted, attributed, signature, pgp, address, control places
+	var quoted, attributed, signature, pgp, address, name, inline, control places
 	n, before := 0, 0 // before is the last line with something on it if it ends with a colon
 	for line := range strings.Lines(text) {
 		n++
@@ -40,7 +43,7 @@ func textWarnings(text string, own identity) []string {
 				before = n
 			}
 		}
-		if line == "-- " || line == "--" {
+		if line == "-- " || line == "--" || strings.HasPrefix(line, "Sent from my ") {
 			signature.add(n)
 		}
 		if strings.HasPrefix(line, "-----BEGIN PGP ") {
@@ -48,6 +51,12 @@ func textWarnings(text string, own identity) []string {
 		}
 		if strings.Contains(line, "@") && own.isIn(line) {
 			address.add(n)
+		}
+		if own.isNamed(line) {
+			name.add(n)
+		}
+		if strings.HasPrefix(line, "begin ") && inlined.MatchString(line) {
+			inline.add(n)
 		}
 		if strings.ContainsFunc(line, func(r rune) bool { return r < 0x80 && unicode.IsControl(r) && r != '\t' && r != '\v' }) {
 			control.add(n)
@@ -62,10 +71,12 @@ func textWarnings(text string, own identity) []string {
 		text string
 	}{
 		{address, "%s of the text holds your own mail address"},
+		{name, "%s of the text holds a name of yours, as From has it"},
 		{signature, "%s of the text begins a signature"},
 		{attributed, "%s of the text says whom you quote, and perhaps which mail you got and when"},
 		{quoted, "%s of the text quotes a mail, which tells that you have got it"},
 		{pgp, "%s of the text begins something of PGP, which names the keys that it was made with or for"},
+		{inline, "%s of the text begins a file, and names it"},
 		{control, "%s of the text has a control character, so that the mail will not arrive as plain text"},
 	} {
 		if w.at.count > 0 {
