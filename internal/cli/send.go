@@ -179,10 +179,17 @@ func parseRecipients(texts []string) ([]client.Address, error) {
 
 // message returns the body of the message.
 func (o *sendOptions) message(ctx context.Context, s *streams) ([]byte, error) {
-	if o.mail.given {
-		return o.mail.body, nil
+	body := o.mail.body
+	if !o.mail.given {
+		var err error
+		if body, err = readMessage(ctx, s, o.input); err != nil {
+			return nil, err
+		}
 	}
-	return readMessage(ctx, s, o.input)
+	if len(body) == 0 { // perhaps since the program failed that should have written it
+		s.say("Warning: the message is empty.")
+	}
+	return body, nil
 }
 
 // readMessage reads a file, or standard input until it ends or ctx does.
