@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"mixminion/authority"
+	"mixminion/authority/inbox"
 	"mixminion/directory"
 )
 
@@ -151,4 +153,41 @@ func TestDamagedFiles(t *testing.T) {
 			w.wantCurrent(secondDay, 3)
 		})
 	}
+}
+
+// slowExchange takes the first lists of others for as long as it may.
+type slowExchange struct{ done int }
+
+func (e *slowExchange) RawList() ([]byte, error) { return authority.Compress([]byte("x")) }
+
+func (e *slowExchange) AddRawList(ctx context.Context, _ io.Reader, _ string) (inbox.Summary, error) {
+	if e.done < 2 {
+		e.done++
+		<-ctx.Done()
+	}
+	return inbox.Summary{}, ctx.Err()
+}
+
+// A list that is long to work through ends before the vote.
+func TestSlowListDoesNotDelayTheVote(t *testing.T) {
+	w := newWorld(t, 3)
+	w.until(date(firstDay).Add(-time.Hour - time.Minute))
+	n := w.nodes[0]
+	n.stop()
+	c, e := n.config(), &slowExchange{}
+	c.Exchange = e
+	w.fault = func(_, _ *node, name string) ([]byte, error) {
+		if name == "current-raw-servers.gz" {
+			return []byte("x"), nil
+		}
+		return nil, nil
+	}
+	w.now = date(firstDay).Add(-time.Hour - time.Millisecond)
+	n.open(c)
+	n.step()
+	if e.done != 2 {
+		t.Errorf("%d lists were looked at", e.done)
+	}
+	w.until(date(firstDay))
+	w.wantCurrent(firstDay, 3)
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // A room is what all listeners together have room for: a number of connections, and few of one source, so that nobody alone keeps the other
-// authorities out during the vote. Loopback has no such limit: that is the web server in front, or a test.
+// authorities out during the vote. Loopback and private addresses have no such limit: they are the web server in front, or a test network.
 type room struct {
 	slots     chan struct{}
 	perSource int
@@ -45,11 +45,11 @@ func (r *room) leave(source netip.Prefix) {
 	<-r.slots
 }
 
-// sourceOf is the part of an address that stands for one source; not valid for loopback.
+// sourceOf is the part of an address that stands for one source; not valid for those without a limit.
 func sourceOf(addr net.Addr) netip.Prefix {
 	ap, err := netip.ParseAddrPort(addr.String())
 	ip := ap.Addr().Unmap().WithZone("")
-	if err != nil || ip.IsLoopback() {
+	if err != nil || ip.IsLoopback() || ip.IsPrivate() {
 		return netip.Prefix{}
 	}
 	bits := 48

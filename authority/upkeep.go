@@ -19,6 +19,8 @@ import (
 const (
 	rawEvery  = time.Hour
 	rawJitter = 20 * time.Minute
+	// rawTimeout bounds how long the lists of all others are looked at.
+	rawTimeout = 5 * time.Minute
 )
 
 // exchangeRaw publishes the descriptors that we know and takes those of the others (dir-spec 7.1.1), about every hour.
@@ -29,9 +31,14 @@ func (a *Authority) exchangeRaw(ctx context.Context) (next time.Time, err error)
 	if a.now.Before(a.rawAt) {
 		return a.rawAt, nil
 	}
-	if tomorrow := today(a.now).Add(day); tomorrow.Sub(a.now) <= beforeCollect {
+	tomorrow := today(a.now).Add(day)
+	left := tomorrow.Sub(a.now) - beforeCollect
+	if left <= 0 {
 		return tomorrow, nil // the vote has precedence
 	}
+	// A long list of many new servers must not last until then either: each of them is written to the disk.
+	ctx, cancel := context.WithTimeout(ctx, min(rawTimeout, left))
+	defer cancel()
 	jitter, err := rand.Int(a.cfg.Rand, big.NewInt(int64(rawJitter)))
 	if err != nil {
 		return next, fmt.Errorf("random numbers: %w", err)
