@@ -21,6 +21,9 @@ func explainArgs(cmd *cobra.Command) {
 	case !cmd.HasParent():
 		cmd.Args = unknownCommand
 		cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+			if cmd.Flags().Lookup("path") != nil && wantsHops(err) {
+				return errors.New("--hops is gone: for a path of N random mixes use --path '*N'")
+			}
 			var invalid *pflag.InvalidValueError
 			if errors.As(err, &invalid) && errors.As(err, new(*strconv.NumError)) {
 				err = fmt.Errorf("--%s: %q is no number that can stand there", invalid.GetFlag().Name, invalid.GetValue())
@@ -46,6 +49,12 @@ func explainArgs(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		explainArgs(sub)
 	}
+}
+
+// wantsHops reports whether the option -H of the first implementation was not understood.
+func wantsHops(err error) bool {
+	var unknown *pflag.NotExistError
+	return errors.As(err, &unknown) && (unknown.GetSpecifiedName() == "H" || unknown.GetSpecifiedName() == "hops")
 }
 
 // newHelp is like the help command of package cobra, but for it a mistyped command is a mistake.
