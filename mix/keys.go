@@ -142,6 +142,7 @@ type keyRing struct {
 	provider crypt.Provider
 	store    *store.Store
 	sets     []*keySet // by Valid-After
+	last     int       // highest number of a name so far
 	describe func(desc directory.Fields) directory.Fields
 	log      *slog.Logger
 
@@ -272,6 +273,7 @@ func (r *keyRing) expired(now time.Time) []*keySet {
 // forget takes sets out of the ring and closes their replay logs. What goes wrong there does not keep the keys.
 func (r *keyRing) forget(sets []*keySet) (err error) {
 	for _, s := range sets {
+		r.used(s.name())
 		r.sets = slices.DeleteFunc(r.sets, func(o *keySet) bool { return o == s })
 		err = errors.Join(err, r.store.CloseLog(s.log))
 	}
@@ -320,19 +322,23 @@ func (r *keyRing) create(now, after time.Time) (*keySet, error) {
 	return r.loadSet(dir)
 }
 
-// nextName returns the name after the highest one in use.
+// nextName returns the name after the highest one that was in use.
 func (r *keyRing) nextName() (string, error) {
 	entries, err := os.ReadDir(r.dir)
 	if err != nil {
 		return "", err
 	}
-	last := 0
 	for _, e := range entries {
-		if n, err := strconv.Atoi(strings.TrimPrefix(e.Name(), keySetPrefix)); err == nil {
-			last = max(last, n)
-		}
+		r.used(e.Name())
 	}
-	return fmt.Sprintf("%s%04d", keySetPrefix, last+1), nil
+	return fmt.Sprintf("%s%04d", keySetPrefix, r.last+1), nil
+}
+
+// used takes note of a name, so that no other set gets it.
+func (r *keyRing) used(name string) {
+	if n, err := strconv.Atoi(strings.TrimPrefix(name, keySetPrefix)); err == nil {
+		r.last = max(r.last, n)
+	}
 }
 
 func (r *keyRing) sign(key *rsa.PrivateKey, published, after, until time.Time) ([]byte, error) {

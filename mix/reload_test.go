@@ -249,3 +249,46 @@ func TestStatusIsRounded(t *testing.T) {
 		t.Errorf("%+v", k)
 	}
 }
+
+// A key that is destroyed is gone with its replay log, and another one takes its place at once.
+func TestDestroyKey(t *testing.T) {
+	r := newRig(t, nil).run()
+	if err := r.mix.DestroyKey(t.Context(), "key_0099"); !errors.Is(err, mix.ErrNoSuchKey) {
+		t.Error(err)
+	}
+	old := r.node
+	next := newFakeHop(t, r.clk, 0)
+	p, held := r.relayed(next.Node) // what was unwrapped before goes on
+	r.mustSend(p)
+	if err := r.mix.DestroyKey(t.Context(), "key_0001"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(r.cfg.KeyDir, "key_0001")); !errors.Is(err, os.ErrNotExist) {
+		t.Error("the key is still there")
+	}
+	r.node = r.mix.Descriptors()[0].Node()
+	if r.node.PacketKey.Equal(old.PacketKey) {
+		t.Fatal("the old key is still published")
+	}
+	if !strings.Contains(r.current(), "[Server]") || len(descriptors(t, r.cfg.KeyDir)) != len(r.mix.PacketKeys()) {
+		t.Error("the files do not show it")
+	}
+	read, err := mix.ReadKeys(r.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, k := range r.mix.PacketKeys() {
+		if read[i] != k {
+			t.Errorf("%+v is read as %+v", k, read[i])
+		}
+	}
+	q, fresh := r.relayed(next.Node)
+	r.mustSend(q)
+	r.mixOnce()
+	eventually(t, "packets of both keys go on", func() bool { return next.times(held) == 1 && next.times(fresh) == 1 })
+	r.close()
+	r.open() // and it stays so
+	if d := r.mix.Descriptors()[0]; !d.PacketKey.Equal(r.node.PacketKey) {
+		t.Error("another key after a restart")
+	}
+}

@@ -1,8 +1,16 @@
 package mix
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
+
+	"mixminion/directory"
 )
 
 // A Status says how it stands with a mix, no finer than may be told to people who look over the operator's shoulder: numbers are rounded up,
@@ -26,6 +34,7 @@ type KeyStatus struct {
 	// Senders may use it From until Until; what arrives by Accepted is taken.
 	From, Until, Accepted time.Time
 	InUse                 bool
+	Log                   int64 // bytes of the replay log; rounded up to 10 MB
 }
 
 // The steps by which numbers are rounded up.
@@ -61,18 +70,86 @@ func (m *Mix) Status() Status {
 	return st
 }
 
-// PacketKeys describes the packet keys.
-func (m *Mix) PacketKeys() []KeyStatus {
-	now := m.cfg.Clock.Now()
-	m.keyUse.RLock()
-	defer m.keyUse.RUnlock()
-	use := m.ring.inUse(now)
+// ReadKeys describes the packet keys in the key directory of a mix, whether or not it runs.
+func ReadKeys(c Config) ([]KeyStatus, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	dirs, err := filepath.Glob(filepath.Join(c.KeyDir, keySetPrefix+"*"))
+	if err != nil {
+		return nil, err
+	}
+	r := keyRing{dir: c.KeyDir, lifetime: c.KeyLifetime, overlap: c.KeyOverlap}
+	for _, dir := range dirs {
+		text, err := os.ReadFile(filepath.Join(dir, descriptorFile))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it is being made or destroyed
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read descriptor: %w", err)
+		}
+		desc, err := directory.ParseDescriptor(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", dir, err)
+		}
+		r.sets = append(r.sets, &keySet{dir: dir, desc: desc})
+	}
+	r.sort()
+	return r.describeKeys(c.Clock.Now()), nil
+}
+
+// describeKeys describes all keys of the ring.
+func (r *keyRing) describeKeys(now time.Time) []KeyStatus {
+	use := r.inUse(now)
 	var out []KeyStatus
-	for _, s := range m.ring.sets {
+	for _, s := range r.sets {
 		out = append(out, KeyStatus{
-			Name: s.name(), From: s.desc.ValidAfter, Until: s.desc.ValidUntil, Accepted: s.desc.ValidUntil.Add(m.ring.overlap),
-			InUse: slices.Contains(use, s),
+			Name: s.name(), From: s.desc.ValidAfter, Until: s.desc.ValidUntil, Accepted: s.desc.ValidUntil.Add(r.overlap),
+			InUse: slices.Contains(use, s), Log: logSize(filepath.Join(s.dir, replayDir)),
 		})
 	}
 	return out
+}
+
+// logSize is what a replay log takes on the disk, rounded up: its exact size counts packets.
+func logSize(dir string) int64 {
+	var sum int64
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			sum += info.Size()
+		}
+	}
+	return roundUp(sum, stepBytes)
+}
+
+// ErrNoSuchKey says that a mix has no packet key of a name.
+var ErrNoSuchKey = errors.New("there is no such packet key")
+
+// DestroyKey destroys a packet key with its descriptor and its replay log, and makes another one if none is left that is valid now. What is
+// encrypted to it and still on its way is lost; reply blocks that go through it are dead.
+func (m *Mix) DestroyKey(ctx context.Context, name string) error {
+	return m.errand(ctx, func() error {
+		for _, s := range m.ring.sets {
+			if s.name() == name {
+				m.retire([]*keySet{s})
+				err := m.maintain()
+				if _, serr := os.Stat(s.dir); !errors.Is(serr, fs.ErrNotExist) {
+					err = errors.Join(err, fmt.Errorf("the key is not used any more, but it is still on the disk: remove %s", s.dir))
+				}
+				return err
+			}
+		}
+		return fmt.Errorf("%w: %s", ErrNoSuchKey, name)
+	})
+}
+
+// PacketKeys describes the packet keys.
+func (m *Mix) PacketKeys() []KeyStatus {
+	m.keyUse.RLock()
+	defer m.keyUse.RUnlock()
+	return m.ring.describeKeys(m.cfg.Clock.Now())
 }

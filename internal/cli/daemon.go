@@ -96,11 +96,12 @@ func start(ctx context.Context, s *streams, file string) (err error) {
 		return fmt.Errorf("write the process id: %w", err)
 	}
 	defer func() { err = errors.Join(err, removePID(paths.PidFile)) }()
+	running := append([]role{d.hangups(), thisServiceManager().role(func() { d.status() })}, roles...)
 	if server, err = control.Listen(paths.BaseDir, d.handlers()); err != nil {
 		s.say("Warning: %v; so no other mixminiond command will reach this one%s.", err, mendSocket(err))
-		return runRoles(ctx, append(roles, d.hangups()))
+		return runRoles(ctx, running)
 	}
-	return runRoles(ctx, append(roles, d.hangups(), role{run: server.Serve}))
+	return runRoles(ctx, append(running, role{run: server.Serve}))
 }
 
 func mendSocket(err error) string {
@@ -203,6 +204,7 @@ func (d *daemon) handlers() map[string]control.Handler {
 			warnings, err := d.reload(ctx)
 			return reloaded{warnings}, err
 		},
+		askDestroyKey: d.destroyKey,
 		askFlush: d.mixHandler(func(m *mix.Mix, _ json.RawMessage) (any, error) {
 			m.FlushQueues()
 			return nothing{}, nil
@@ -226,11 +228,13 @@ func (d *daemon) handlers() map[string]control.Handler {
 	}
 }
 
+var errNoMix = errors.New("what runs there is a directory authority alone, and no mix")
+
 // mixHandler refuses what only a mix can do if there is none.
 func (d *daemon) mixHandler(do func(*mix.Mix, json.RawMessage) (any, error)) control.Handler {
 	return func(_ context.Context, args json.RawMessage) (any, error) {
 		if d.mix == nil {
-			return nil, errors.New("what runs there is a directory authority alone, and no mix")
+			return nil, errNoMix
 		}
 		return do(d.mix, args)
 	}
