@@ -40,6 +40,11 @@ type Config struct {
 	MaxIncoming         int      // connections; 0 means the default of package mmtp
 	IncomingIdleTimeout time.Duration
 
+	// StatsFile is where counts are written after each StatsInterval, in whole hours, if LogStats; "" means nowhere.
+	StatsFile     string
+	StatsInterval time.Duration
+	LogStats      bool
+
 	Rule          Rule
 	Interval      time.Duration // between two mixes
 	Jitter        float64       // each interval is this share longer or shorter, at random

@@ -89,6 +89,7 @@ func (a *attempt) outcome(id uint64, o delivery.Outcome) {
 		return
 	}
 	delete(a.open, id)
+	a.d.mix.stats.add(attemptedDelivery, 1)
 	planned, ok := a.exit.dueAt(it)
 	early := ok && planned.After(a.now)
 	it.Attempts++
@@ -96,12 +97,15 @@ func (a *attempt) outcome(id uint64, o delivery.Outcome) {
 	at, more := a.exit.dueAt(it)
 	switch {
 	case o.Status == delivery.Delivered:
+		a.d.mix.stats.add(successfulDelivery, 1)
 		a.d.mix.counts.delivered.Add(1)
 		a.finished(it.ID)
 	case o.Status == delivery.Dropped || !more && !early:
+		a.d.mix.stats.add(unretriableDelivery, 1)
 		a.d.mix.counts.dropped.Add(1)
 		a.finished(it.ID)
 	default:
+		a.d.mix.stats.add(failedDelivery, 1)
 		if o.Served != 0 {
 			a.d.mu.Lock()
 			a.d.served[it.ID] = o.Served

@@ -83,7 +83,7 @@ func newDispatcher(m *Mix) *dispatcher {
 	return &dispatcher{
 		mix: m,
 		client: mmtp.NewClient(mmtp.ClientConfig{
-			Dial: m.cfg.dialer().Dial,
+			Dial: m.dial,
 			Now:  m.cfg.Clock.Now, MaxConnections: m.cfg.MaxOutgoing, ConnectTimeout: connectTimeout,
 		}),
 		wake:  make(chan struct{}, 1),
@@ -384,6 +384,11 @@ func (d *dispatcher) waiting(queue string, retry Schedule) (items []store.Item, 
 	}
 	d.mu.Unlock()
 	d.mix.counts.dropped.Add(uint64(len(over)))
+	if queue[0] == hopQueuePrefix {
+		d.mix.stats.add(unretriableRelay, len(over))
+	} else {
+		d.mix.stats.add(unretriableDelivery, len(over))
+	}
 	erased, err := d.erase(false, over...)
 	if erased {
 		held -= len(over)

@@ -26,6 +26,7 @@ func FromConfig(c *config.Server, home, software string, log *slog.Logger) (Conf
 		KeyDir: paths.KeyDir, QueueDir: paths.QueueDir,
 		Nickname: string(c.Main.Nickname), Contact: string(c.Main.ContactEmail),
 		ContactFingerprint: c.Main.ContactFingerprint, Comments: c.Main.Comments, Family: c.Main.MyFamily, Software: software,
+		StatsFile: paths.StatsFile, StatsInterval: c.Main.StatsInterval.Duration(), LogStats: c.Main.LogStats,
 		IdentityKeyBits: c.Main.IdentityKeyBits,
 		KeyLifetime:     c.Main.PublicKeyLifetime.Duration(), KeyOverlap: c.Main.PublicKeyOverlap.Duration(),
 		Hostname: string(c.IncomingMMTP.Hostname), Port: uint16(c.IncomingMMTP.Port),

@@ -48,6 +48,8 @@ type Mix struct {
 
 	draining atomic.Bool
 
+	dialer  mmtp.Dialer
+	stats   statistics
 	topUp   topUp
 	counts  counters
 	full    occasional
@@ -62,6 +64,7 @@ func Open(cfg Config) (_ *Mix, err error) {
 	}
 	m := &Mix{cfg: cfg, dead: map[*store.ReplayLog]bool{}, errands: make(chan func()), ended: make(chan struct{})}
 	m.live.Store(&m.cfg)
+	m.dialer = m.cfg.dialer()
 	for _, dir := range []string{cfg.KeyDir, cfg.QueueDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make directory: %w", err)
@@ -169,6 +172,7 @@ func (m *Mix) Run(ctx context.Context, listeners ...net.Listener) error {
 	rest.Go(func() { fail(m.mixing(ctx)) })
 	rest.Go(func() { fail(m.dispatch.run(ctx)) })
 	rest.Go(func() { fail(m.maintenance(ctx)) })
+	rest.Go(func() { fail(m.reporting(ctx)) })
 	if m.dirs.client.Trusts() {
 		rest.Go(func() { fail(m.download(ctx)) })
 	}
@@ -183,7 +187,11 @@ func (m *Mix) Run(ctx context.Context, listeners ...net.Listener) error {
 		m.cfg.Logger.Warn("no cover traffic: it needs [Outgoing/MMTP], and a directory to choose servers from")
 	}
 
-	fail(server.Serve(ctx, listeners...))
+	counted := make([]net.Listener, len(listeners))
+	for i, l := range listeners {
+		counted[i] = countedListener{l, &m.stats}
+	}
+	fail(server.Serve(ctx, counted...))
 	cancel()
 	cover.Wait() // it hands packets to the workers
 	close(m.intake.jobs)

@@ -62,6 +62,9 @@ func (in *intake) Room() bool {
 // Handle implements mmtp.Handler. It blocks while all workers are busy, so that the connections wait and not the memory. Padding and
 // junk wait in the same line as packets.
 func (in *intake) Handle(_ mmtp.Kind, p *packet.Packet, ack func(bool)) {
+	if p != nil {
+		in.mix.stats.add(receivedPacket, 1)
+	}
 	in.jobs <- job{p: p, ack: ack, at: time.Now()}
 }
 

@@ -49,15 +49,18 @@ func (d *dispatcher) relay(ctx context.Context, queue string, next packet.Hop, v
 			p := packets.Get().(*packet.Packet)
 			*p = *rec.packet
 			inFlight.Add(1)
+			d.mix.stats.add(attemptedRelay, 1)
 			sent++
 			taken = yield(mmtp.Item{Packet: p, Done: func(err error) {
 				inFlight.Add(-1)
 				clear(p[:])
 				packets.Put(p)
 				if err != nil {
+					d.mix.stats.add(failedRelay, 1)
 					refused = err
 					return
 				}
+				d.mix.stats.add(successfulRelay, 1)
 				e.worked = true
 				d.mix.counts.relayed.Add(1)
 				if done = append(done, it.ID); len(done) >= eraseTogether {

@@ -19,6 +19,7 @@ func (c *Config) with(n *Config) *Config {
 	out := *c
 	out.Contact, out.ContactFingerprint, out.Comments, out.Family = n.Contact, n.ContactFingerprint, n.Comments, n.Family
 	out.Rule, out.Interval, out.Jitter = n.Rule, n.Interval, n.Jitter
+	out.StatsInterval, out.LogStats = n.StatsInterval, n.LogStats
 	out.OutgoingRetry, out.Exits = n.OutgoingRetry, n.Exits
 	return &out
 }

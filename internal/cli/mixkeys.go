@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -122,6 +123,32 @@ func mixConfig(file string) (mix.Config, error) {
 		return mix.Config{}, fmt.Errorf("%s: %w", file, err)
 	}
 	return c, nil
+}
+
+func newStats(s *streams, configFile *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "stats",
+		Short: "Print the statistics",
+		Long: "Prints what the mix has counted in each StatsInterval, rounded up to hundreds. The mix need not run.\n" +
+			"Only intervals that it ran through, and that are over, are in it.",
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) (err error) {
+			c, err := mixConfig(*configFile)
+			if err != nil {
+				return err
+			}
+			f, err := os.Open(c.StatsFile)
+			if errors.Is(err, fs.ErrNotExist) {
+				return errors.New("there are no statistics yet: they are written after the mix has run for a StatsInterval, unless LogStats is no")
+			}
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, f.Close()) }()
+			_, err = io.Copy(s.out, f)
+			return err
+		},
+	}
 }
 
 func newDescriptor(s *streams, configFile *string) *cobra.Command {

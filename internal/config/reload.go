@@ -9,6 +9,7 @@ import (
 var live = map[string][]string{
 	"Server": {
 		"LogFile", "LogLevel", "Contact-Email", "Contact-Fingerprint", "Comments", "MyFamily",
+		"LogStats", "StatsInterval",
 		"MixAlgorithm", "MixInterval", "MixJitter", "MixPoolRate", "MixPoolMinSize",
 	},
 	"Outgoing/MMTP":       {"Retry"},
