@@ -46,6 +46,9 @@ MixJitter: 10%
 MixPoolRate: 60%
 MixPoolMinSize: 7
 MixCover: 33
+StatsFile: numbers
+StatsInterval: 12 hours
+LogStats: no
 MaxDisk: 2G
 Timeout: 3 minutes
 [Incoming/MMTP]
@@ -96,6 +99,7 @@ func TestFromConfig(t *testing.T) {
 		"defaults": {leastConfig, mix.Config{
 			KeyDir: "/var/mix/keys", QueueDir: filepath.Join("/var/mix", "work", "queues"),
 			Nickname: "tested", Contact: "operator@example.com", Software: "Mixminion 9",
+			StatsFile: filepath.Join("/var/mix", "stats"), StatsInterval: day, LogStats: true,
 			IdentityKeyBits: 2048, KeyLifetime: 30 * day, KeyOverlap: 2 * day,
 			Hostname: "mix.example.com", Port: 48099, IncomingLinks: ipv4, OutgoingLinks: ipv4, IncomingIdleTimeout: 5 * time.Minute,
 			Rule:     mix.Rule{Algorithm: mix.Binomial, MinSize: 16, Rate: 0.4},
@@ -105,7 +109,8 @@ func TestFromConfig(t *testing.T) {
 		"all": {fullConfig, mix.Config{
 			KeyDir: "/home/op/mix/secret", QueueDir: "/queues",
 			Nickname: "tested", Contact: "operator@example.com", ContactFingerprint: "0123 4567", Comments: "a comment",
-			Family:   []string{"0123456789ABCDEF0123456789ABCDEF01234567", "south"},
+			Family:    []string{"0123456789ABCDEF0123456789ABCDEF01234567", "south"},
+			StatsFile: filepath.Join("/home/op/mix", "numbers"), StatsInterval: 12 * time.Hour,
 			Software: "Mixminion 9", IdentityKeyBits: 3072, KeyLifetime: 20 * day, KeyOverlap: 12 * time.Hour,
 			Hostname: "mix.example.com", Port: 1234, IncomingLinks: directory.MMTPProtocols(true, true),
 			OutgoingLinks: directory.MMTPProtocols(false, true), DialPrivate: true, IncomingIdleTimeout: 3 * time.Minute,
