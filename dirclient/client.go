@@ -297,5 +297,13 @@ func (c *Client) replace(up *Update) error {
 		up.Consensus, up.New, up.Source = held, false, ""
 		return nil
 	}
-	return save(c.opts.Dir, up.Consensus)
+	if err := save(c.opts.Dir, up.Consensus); err != nil {
+		return err
+	}
+	// What was just verified need not be verified again; the lock keeps other processes from having replaced it.
+	if info, err := os.Stat(filepath.Join(c.opts.Dir, heldName)); err == nil {
+		written := *up.Consensus
+		c.held, c.stamp = &written, info
+	}
+	return nil
 }

@@ -38,6 +38,8 @@ type keySet struct {
 	desc *directory.Descriptor
 	dec  crypt.Decrypter
 	log  *store.ReplayLog
+	// fits says that desc is what the configuration says, which does not change while the mix runs.
+	fits bool
 }
 
 // name is the name of the set's directory.
@@ -352,6 +354,9 @@ func (r *keyRing) sign(key *rsa.PrivateKey, published, after, until time.Time) (
 
 // refresh signs the descriptor of s anew if it no longer says what the configuration says, and returns the new one; else nil.
 func (r *keyRing) refresh(s *keySet, now time.Time) (*directory.Descriptor, error) {
+	if s.fits {
+		return nil, nil
+	}
 	// Signatures are random and the publication time moves, so what is compared is a descriptor of the old time, by its digest.
 	want, err := r.sign(s.key, s.desc.Published, s.desc.ValidAfter, s.desc.ValidUntil)
 	if err != nil {
@@ -361,7 +366,7 @@ func (r *keyRing) refresh(s *keySet, now time.Time) (*directory.Descriptor, erro
 	if err != nil {
 		return nil, err
 	}
-	if fresh.Digest() == s.desc.Digest() {
+	if s.fits = fresh.Digest() == s.desc.Digest(); s.fits {
 		return nil, nil
 	}
 	text, err := r.sign(s.key, now, s.desc.ValidAfter, s.desc.ValidUntil)

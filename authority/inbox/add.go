@@ -24,7 +24,7 @@ type Receipt struct {
 // Add takes one descriptor. source names where it came from; when pending servers must go, those go that share a source with most
 // others. The error is a *Refusal if the descriptor is at fault; a descriptor of a rejected server is kept and refused.
 func (b *Inbox) Add(ctx context.Context, text []byte, source string) (r Receipt, err error) {
-	d, err := parse(text)
+	d, err := parse(nil, text)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -35,11 +35,12 @@ func (b *Inbox) Add(ctx context.Context, text []byte, source string) (r Receipt,
 	return r, err
 }
 
-func parse(text []byte) (*directory.Descriptor, error) {
+// parse reads a descriptor, with a cache or without.
+func parse(cache *directory.Cache, text []byte) (*directory.Descriptor, error) {
 	if len(bytes.TrimSpace(text)) == 0 {
 		return nil, &Refusal{ErrTooShort}
 	}
-	d, err := directory.ParseDescriptor(text)
+	d, err := cache.ParseDescriptor(text)
 	if err != nil {
 		return nil, &Refusal{err}
 	}

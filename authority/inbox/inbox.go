@@ -26,6 +26,7 @@ import (
 	"sync"
 	"time"
 
+	"mixminion/directory"
 	"mixminion/internal/clock"
 	"mixminion/internal/crypt"
 	"mixminion/internal/store"
@@ -86,6 +87,9 @@ type Inbox struct {
 	clock clock.Clock
 	log   *slog.Logger
 	limit *limiter
+	// lists remembers what came in lists: every hour the other authorities show the same descriptors again. What strangers upload is not
+	// remembered.
+	lists directory.Cache
 
 	mu        sync.Mutex // of all below
 	text      []byte     // of the file of decisions that decisions was read from

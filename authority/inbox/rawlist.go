@@ -158,7 +158,7 @@ func (b *Inbox) AddList(ctx context.Context, text []byte, source string) (sum Su
 			if err := ctx.Err(); err != nil {
 				return sum, err
 			}
-			d, err := parse(parts[0])
+			d, err := parse(&b.lists, parts[0])
 			if err != nil {
 				sum.refuse("a descriptor", err)
 				continue
