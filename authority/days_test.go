@@ -1,8 +1,11 @@
 package authority_test
 
 import (
+	"bytes"
 	"slices"
 	"testing"
+
+	"mixminion/directory"
 )
 
 func TestThreeAuthoritiesAgree(t *testing.T) {
@@ -27,4 +30,26 @@ func TestThreeAuthoritiesAgree(t *testing.T) {
 		t.Error("the second consensus does not name the first")
 	}
 	w.nodes[0].wantLog("consensus for 2026-11-21: reached, with the signatures of 3 of 3 authorities")
+}
+
+// A server has signed one descriptor twice, with two signatures, and given each authority another text. They agree all the same.
+func TestOneDescriptorWithSeveralSignatures(t *testing.T) {
+	w := newWorld(t, 3)
+	var first []byte
+	for _, n := range w.nodes {
+		d := descriptor(t, 0, "alice", nil)
+		n.source.listed = []*directory.Descriptor{d}
+		if first == nil || bytes.Compare(d.Text(), first) < 0 {
+			first = d.Text()
+		}
+	}
+	if bytes.Equal(w.nodes[0].source.listed[0].Text(), w.nodes[1].source.listed[0].Text()) ||
+		w.nodes[0].source.listed[0].Digest() != w.nodes[1].source.listed[0].Digest() {
+		t.Fatal("these are no such descriptors")
+	}
+	w.until(date(firstDay))
+	c := w.wantCurrent(firstDay, 3)
+	if len(c.Servers) != 1 || !bytes.Equal(c.Servers[0].Text(), first) {
+		t.Errorf("%d servers, or not the text that comes first", len(c.Servers))
+	}
 }
