@@ -46,6 +46,11 @@ func TestScripts(t *testing.T) {
 			"waitfor":     waitFor,
 			"mixes":       mixes,
 
+			"authorities":   authorities,
+			"grouplines":    groupLines,
+			"httpget":       httpGet,
+			"signdirectory": signDirectory,
+
 			"directoryserver": directoryServer,
 			"publish":         publishDirectory,
 			"uploaded":        uploadedBy,
