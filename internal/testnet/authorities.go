@@ -122,7 +122,7 @@ func (n *Network) closeAuthorities() (err error) {
 
 // Group is the voting group.
 func (n *Network) Group() []directory.Voter {
-	var group []directory.Voter
+	group := n.group
 	for _, d := range n.Directories {
 		group = append(group, directory.Voter{Fingerprint: authority.Fingerprint(d.key), URL: d.URL()})
 	}
@@ -131,15 +131,12 @@ func (n *Network) Group() []directory.Voter {
 
 // Trust is how clients and mixes of the network get the directory.
 func (n *Network) Trust() dirclient.Options {
-	if len(n.Directories) == 0 {
-		return dirclient.Options{}
-	}
 	return dirclient.Options{Trusted: authority.Members(n.Group())}
 }
 
 func (n *Network) publishTo() (urls []string) {
-	for _, d := range n.Directories {
-		urls = append(urls, d.URL())
+	for _, v := range n.Group() {
+		urls = append(urls, v.URL)
 	}
 	return urls
 }

@@ -27,11 +27,13 @@ type Options struct {
 	Mixes int
 	// Authorities is how many directory authorities there are. They vote when Vote is called.
 	Authorities int
-	SMTP        string // host:port of the server that takes the mail
-	Rule        mix.Rule
-	Interval    time.Duration
-	Clock       clock.Clock // the system's by default
-	Logger      *slog.Logger
+	// Group, if there are no Authorities, are those outside of the network that the mixes publish to and trust.
+	Group    []directory.Voter
+	SMTP     string // host:port of the server that takes the mail
+	Rule     mix.Rule
+	Interval time.Duration
+	Clock    clock.Clock // the system's by default
+	Logger   *slog.Logger
 	// Watch, if not nil, is told of every batch.
 	Watch func(nickname string, b mix.Batch)
 }
@@ -56,7 +58,8 @@ type Network struct {
 	Directories []*DirectoryNode
 
 	clock  clock.Clock
-	ctx    context.Context // of all that runs
+	group  []directory.Voter // Options.Group
+	ctx    context.Context   // of all that runs
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	mu     sync.Mutex
@@ -75,7 +78,7 @@ func Start(ctx context.Context, o Options) (*Network, error) {
 		o.Clock = clock.Real{}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	n := &Network{clock: o.Clock, ctx: ctx, cancel: cancel, Nodes: make([]*Node, o.Mixes)}
+	n := &Network{clock: o.Clock, group: o.Group, ctx: ctx, cancel: cancel, Nodes: make([]*Node, o.Mixes)}
 	if err := n.openAuthorities(ctx, o); err != nil {
 		cancel()
 		err = errors.Join(err, n.closeAuthorities())
