@@ -150,3 +150,24 @@ func FuzzJudge(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkJudge is what reading the directory costs that is held: here one of nine servers, with three signatures of either kind.
+func BenchmarkJudge(b *testing.B) {
+	s := spec(b, today)
+	s.Servers = nil
+	for i := range 9 {
+		d, err := testdir.Server("server"+string(rune('a'+i)), i, yesterday, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.Servers = append(s.Servers, d)
+	}
+	gz, sig := publish(b, s)
+	trusted := testdir.Authorities(3)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Judge(gz, sig, trusted, today); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
