@@ -91,6 +91,19 @@ func (c *testClock) await(t *testing.T, timers ...time.Duration) {
 	}
 }
 
+// timers returns how many timers at least as long as one time and shorter than another were set since the clock was last moved.
+func (c *testClock) timers(from, below time.Duration) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	count := 0
+	for d, n := range c.timer {
+		if d >= from && d < below {
+			count += n
+		}
+	}
+	return count
+}
+
 // testKey returns the n-th key of the test: keys take long to make, and tests may share those that do not matter to them.
 func testKey(t testing.TB, n int) *rsa.PrivateKey {
 	t.Helper()
