@@ -70,7 +70,7 @@ func start(ctx context.Context, s *streams, file string) (err error) {
 	if err := os.MkdirAll(paths.BaseDir, 0o700); err != nil {
 		return fmt.Errorf("make the base directory: %w", err)
 	}
-	lock, err := lockfile.Try(filepath.Join(paths.BaseDir, "lock"))
+	lock, err := lockfile.Try(filepath.Join(paths.BaseDir, "mixminiond.lock"))
 	if errors.Is(err, lockfile.ErrHeld) {
 		return fmt.Errorf("the base directory %s is in use by another process; to see how that one does: mixminiond status", paths.BaseDir)
 	}
