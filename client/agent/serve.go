@@ -42,19 +42,12 @@ func (a *Agent) serve(ctx context.Context) error {
 	defer stop()
 	places := make(chan struct{}, maxConnections)
 	for {
-		conn, err := a.listener.Accept()
-		if ctx.Err() != nil {
-			if err == nil {
-				_ = conn.Close() // nothing was said on it
-			}
+		conn, err := localsock.Accept(ctx, a.listener)
+		if err != nil && ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("accept front ends: %w", err)
-		}
-		if !localsock.SameUser(conn) {
-			_ = conn.Close() // it is told nothing
-			continue
 		}
 		s := &session{agent: a, conn: conn, in: bufio.NewReader(conn)}
 		select {

@@ -53,19 +53,12 @@ func (s *Server) Serve(ctx context.Context) error {
 	defer stop()
 	places := make(chan struct{}, maxConnections)
 	for {
-		conn, err := s.listener.Accept()
-		if ctx.Err() != nil {
-			if err == nil {
-				_ = conn.Close() // nothing was said on it
-			}
+		conn, err := localsock.Accept(ctx, s.listener)
+		if err != nil && ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("control socket: %w", err)
-		}
-		if !localsock.SameUser(conn) {
-			_ = conn.Close() // it is told nothing
-			continue
 		}
 		select {
 		case places <- struct{}{}:

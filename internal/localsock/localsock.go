@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 )
 
 // MaxName is how long the name of a socket may be, in bytes; macOS has the shortest.
@@ -61,4 +62,31 @@ func Listen(name string) (net.Listener, error) {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
+}
+
+// acceptAgain is how long Accept waits when the system has nothing left to accept with.
+const acceptAgain = 100 * time.Millisecond
+
+// Accept returns the next connection of our own user, and closes others. An error means that ctx has ended or that the listener is closed:
+// a process that is out of file descriptors for a while must not end for it.
+func Accept(ctx context.Context, l net.Listener) (net.Conn, error) {
+	for {
+		conn, err := l.Accept()
+		switch {
+		case err == nil && ctx.Err() == nil && SameUser(conn):
+			return conn, nil
+		case err == nil:
+			_ = conn.Close() // it is told nothing
+		case errors.Is(err, net.ErrClosed):
+			return nil, err
+		default:
+			select {
+			case <-ctx.Done():
+			case <-time.After(acceptAgain):
+			}
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
 }

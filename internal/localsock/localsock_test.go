@@ -1,12 +1,14 @@
 package localsock
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -83,6 +85,49 @@ func TestListenRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := Listen(filepath.Join(open, "s")); !errors.Is(err, ErrNotPrivate) {
+		t.Error(err)
+	}
+}
+
+// failing is a listener that fails before it works.
+type failing struct {
+	net.Listener
+	times int
+}
+
+func (f *failing) Accept() (net.Conn, error) {
+	if f.times--; f.times >= 0 {
+		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept", syscall.EMFILE)}
+	}
+	return f.Listener.Accept()
+}
+
+func TestAccept(t *testing.T) {
+	name := filepath.Join(private(t), "s")
+	l, err := Listen(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := new(net.Dialer).DialContext(t.Context(), "unix", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := Accept(t.Context(), &failing{l, 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(in.Close(), out.Close()); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Accept(ctx, &failing{l, 1}); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := Accept(t.Context(), l); !errors.Is(err, net.ErrClosed) {
 		t.Error(err)
 	}
 }
