@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"mixminion/delivery/reassemble"
 	"mixminion/directory"
 	"mixminion/packet"
 )
@@ -52,12 +53,31 @@ func (m *Mix) Reload(ctx context.Context, c Config) error {
 				return fmt.Errorf("sign descriptor: %w", err)
 			}
 		}
+		next.inherit(m.live.Load())
 		m.live.Store(next)
 		if err := m.maintain(); err != nil {
 			m.cfg.Logger.Error("the new configuration is in use, but the keys and descriptors are not up to date; will try again in an hour", "error", err)
 		}
 		return nil
 	})
+}
+
+// inherit hands what the exits of before remember to those that take their place: else those whom a part of a message has reached would get
+// it twice.
+func (c *Config) inherit(before *Config) {
+	for _, x := range c.Exits {
+		old := before.exit(x.Type)
+		if old == nil || old.Exit == x.Exit {
+			continue
+		}
+		heir, ok := x.Exit.(*reassemble.Exit)
+		if !ok {
+			continue
+		}
+		if old, ok := old.Exit.(*reassemble.Exit); ok {
+			heir.Inherit(old)
+		}
+	}
 }
 
 // describe is Config.describe by the configuration in use.

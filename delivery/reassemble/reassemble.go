@@ -49,6 +49,10 @@ func New(cfg Config) *Exit {
 	return &Exit{cfg: cfg, finished: map[message.ID]bool{}, served: map[message.ID]uint8{}}
 }
 
+// Inherit goes on with what before knows of messages: x takes its place, and before gets no further batch. A batch that before has begun may
+// still be under way; that of x begins after it. It is called before the first batch of x.
+func (x *Exit) Inherit(before *Exit) { x.finished, x.served = before.finished, before.served }
+
 // assembling is one message on its way to completeness. It holds no data of fragments until it is complete.
 type assembling struct {
 	*message.Assembly

@@ -132,6 +132,9 @@ func TestServed(t *testing.T) {
 		if out, err := deliver(t, x, items); err != nil || count(out, delivery.Retry) != 3 || m.got[i].Served != want {
 			t.Fatalf("%v, %v; %d", out, err, m.got[i].Served)
 		}
+		heir := newExit(m) // after a reload
+		heir.Inherit(x)
+		x = heir
 	}
 	m.outcome = delivery.Outcome{Status: delivery.Delivered}
 	if out, err := deliver(t, x, items); err != nil || count(out, delivery.Delivered) != 3 {
