@@ -32,6 +32,7 @@ type daemon struct {
 	output     logFile
 	log        *slog.Logger
 	mix        *mix.Mix // nil: it is an authority only
+	authority  bool
 	stop       context.CancelFunc
 
 	mu  sync.Mutex
@@ -47,6 +48,7 @@ func start(ctx context.Context, s *streams, file string) (err error) {
 	if d.cfg, d.file, err = readServerConfig(file, d.home); err != nil {
 		return err
 	}
+	d.authority = d.cfg.Directory.Enabled
 	s.say("Configuration: %s", d.file)
 	for _, w := range d.cfg.Warnings() {
 		s.say("Warning: %s", w)
@@ -240,10 +242,9 @@ func (d *daemon) mixHandler(do func(*mix.Mix, json.RawMessage) (any, error)) con
 	}
 }
 
+// status waits for no reload, which may have to wait itself until the store is swept: the service manager watches over it.
 func (d *daemon) status() daemonStatus {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	st := daemonStatus{Version: Version, Since: d.begun.UTC().Format(time.DateOnly), Authority: d.cfg.Directory.Enabled}
+	st := daemonStatus{Version: Version, Since: d.begun.UTC().Format(time.DateOnly), Authority: d.authority}
 	if d.mix != nil {
 		m := d.mix.Status()
 		st.Mix = &m
