@@ -58,6 +58,19 @@ var (
 	thisNetwork = netip.MustParsePrefix("0.0.0.0/8")
 )
 
+// translated are the prefixes by which an IPv6 address leads to the IPv4 address that stands in it, from the given byte on (RFC 6052,
+// RFC 3056): whoever translates it may be inside the same private network. What translators choose themselves is private (RFC 8215).
+var (
+	translated = map[netip.Prefix]int{netip.MustParsePrefix("64:ff9b::/96"): 12, netip.MustParsePrefix("2002::/16"): 2}
+	translator = netip.MustParsePrefix("64:ff9b:1::/48")
+)
+
 func isPublic(a netip.Addr) bool {
-	return a.IsGlobalUnicast() && !a.IsPrivate() && !shared.Contains(a) && !thisNetwork.Contains(a)
+	for prefix, at := range translated {
+		if prefix.Contains(a) {
+			b := a.As16()
+			return isPublic(netip.AddrFrom4([4]byte(b[at : at+4])))
+		}
+	}
+	return a.IsGlobalUnicast() && !a.IsPrivate() && !shared.Contains(a) && !thisNetwork.Contains(a) && !translator.Contains(a)
 }
