@@ -95,7 +95,7 @@ func (m *Mix) covering(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if v >= m.topUp.share(m.cfg.Clock.Now()) || !m.roomForCover() {
+		if v >= m.topUp.share(m.cfg.Clock.Now()) {
 			continue
 		}
 		p, err := m.dummy(rand.Reader)
@@ -120,6 +120,9 @@ func (m *Mix) roomForCover() bool {
 // dummy makes a packet that goes through this mix, then over 1 to maxCoverHops random servers, and ends at the last of them in DROP
 // (minion-spec 3.2.1.1).
 func (m *Mix) dummy(rnd io.Reader) (*packet.Packet, error) {
+	if !m.roomForCover() {
+		return nil, fmt.Errorf("%w: the packet store has no room to spare; raise MaxDisk or free disk space", errNoCover)
+	}
 	servers, err := m.servers()
 	if err != nil {
 		return nil, err
