@@ -38,7 +38,7 @@ type keySet struct {
 	desc *directory.Descriptor
 	dec  crypt.Decrypter
 	log  *store.ReplayLog
-	// fits says that desc is what the configuration says, which does not change while the mix runs.
+	// fits says that desc is what the configuration says; Reload doubts it.
 	fits bool
 }
 

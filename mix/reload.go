@@ -55,6 +55,9 @@ func (m *Mix) Reload(ctx context.Context, c Config) error {
 		}
 		next.inherit(m.live.Load())
 		m.live.Store(next)
+		for _, s := range m.ring.sets {
+			s.fits = false
+		}
 		if err := m.maintain(); err != nil {
 			m.cfg.Logger.Error("the new configuration is in use, but the keys and descriptors are not up to date; will try again in an hour", "error", err)
 		}
