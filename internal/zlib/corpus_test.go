@@ -75,7 +75,7 @@ func readCorpus(t *testing.T) []corpusCase {
 	}
 }
 
-// TestCorpus compares with the C library. With -short it leaves out the large
+// TestCorpus compares with the C library. With -short or -race it leaves out the large
 // inputs.
 func TestCorpus(t *testing.T) {
 	cases := readCorpus(t)
@@ -87,7 +87,7 @@ func TestCorpus(t *testing.T) {
 		t.Run(strconv.Itoa(g), func(t *testing.T) {
 			t.Parallel()
 			for i := g; i < len(cases); i += groups {
-				if c := cases[i]; !testing.Short() || c.size <= 30000 {
+				if c := cases[i]; c.size <= 30000 || !testing.Short() && !underRace {
 					checkCase(t, c)
 				}
 			}
