@@ -134,8 +134,9 @@ func (a *Authority) copy(w http.ResponseWriter, r *http.Request, status int, con
 	if r.Method == http.MethodHead {
 		return
 	}
-	if _, err := io.CopyN(w, body, size); err != nil {
-		a.cfg.Logger.Debug("a client went away before it had all", "error", err)
+	// The error of a client that went away would put its address, that of a user, into the log; one of the disk names a file.
+	if _, err := io.CopyN(w, body, size); errors.As(err, new(*fs.PathError)) {
+		a.cfg.Logger.Error("cannot read all of a document to serve it", "error", err)
 	}
 }
 
