@@ -5,7 +5,7 @@ CRASH_KILLS ?= 200
 
 FUZZTIME ?= 30s
 
-.PHONY: build test check bench crash fuzz docs clean
+.PHONY: build test check bench crash fuzz docs deb clean
 
 build:
 	$(GO) build -o bin/ ./cmd/mixminion ./cmd/mixminiond
@@ -31,6 +31,10 @@ fuzz:
 # The manual pages and docs/commands.md, from the help of the programs.
 docs:
 	$(GO) run ./internal/gendocs
+
+# Debian packages of both programs, in bin/.
+deb:
+	contrib/deb/build.sh bin
 
 clean:
 	rm -rf bin bench.out
