@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"mixminion/internal/logging"
+
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 )
@@ -34,7 +36,7 @@ type smartHost struct {
 func (h *smartHost) connect(ctx context.Context) (*session, error) {
 	s, err := h.open(ctx, h.mode)
 	if errors.Is(err, errHandshake) && h.mode == TLSOpportunistic {
-		h.log.Warn("the mail server offers TLS and fails at it; going on without", "server", h.addr, "error", err)
+		h.log.Warn("the mail server offers TLS and fails at it; going on without", "server", logging.Public(h.addr), "error", err)
 		s, err = h.open(ctx, TLSOff)
 	}
 	if err != nil {

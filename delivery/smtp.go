@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"mixminion/delivery/mail"
+	"mixminion/internal/logging"
 	"mixminion/packet"
 )
 
@@ -136,7 +137,7 @@ func (b *batch) send(ctx context.Context, rcpts []string, data []byte) ([]Outcom
 		if !b.warned && slices.Contains(outcomes, retryLater(Unavailable)) {
 			b.warned = true
 			b.host.log.Warn("the mail server refuses recipients by policy and has taken no mail yet; does it relay for this exit?",
-				"server", b.host.addr)
+				"server", logging.Public(b.host.addr))
 		}
 		return outcomes, nil
 	}

@@ -47,7 +47,7 @@ func (d *dispatcher) deliver(ctx context.Context, queue string, typ packet.Routi
 	}
 	if len(due) > 0 {
 		if err := x.Exit.Deliver(ctx, a.messages(due), a.outcome); err != nil && ctx.Err() == nil {
-			d.mix.cfg.Logger.Warn("an exit cannot deliver now; will try again on its retry schedule", "exit", typ, "error", err)
+			d.mix.cfg.Logger.Warn("an exit cannot deliver now; will try again on its retry schedule", "exit", typ.String(), "error", err)
 		}
 	}
 	a.erase(a.done...)

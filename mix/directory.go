@@ -12,6 +12,7 @@ import (
 
 	"mixminion/dirclient"
 	"mixminion/internal/crypt"
+	"mixminion/internal/logging"
 )
 
 // directories is what the mix has to do with directory servers: it publishes its descriptors, and holds the directory.
@@ -66,7 +67,7 @@ func sparsely(failures int) bool { return failures%6 == 1 }
 // publish hands the mix's descriptors to one directory server (dir-spec 5.2): at the start, when they change, and once in a day, at a random
 // time, since a directory server may have lost them. What fails is tried again, and what the server does not want is offered again the next day.
 func (m *Mix) publish(ctx context.Context, base string, changed <-chan struct{}, again *atomic.Bool) error {
-	log := m.cfg.Logger.With("server", base)
+	log := m.cfg.Logger.With("server", logging.Public(base))
 	done := map[crypt.Digest]bool{}
 	failures := 0
 	for {
@@ -113,7 +114,7 @@ func (m *Mix) upload(ctx context.Context, base string, done map[crypt.Digest]boo
 		if done[d.Digest()] {
 			continue
 		}
-		log := m.cfg.Logger.With("server", base, "valid", d.ValidAfter.Format(time.DateOnly))
+		log := m.cfg.Logger.With("server", logging.Public(base), "valid", d.ValidAfter.Format(time.DateOnly))
 		receipt, err := m.dirs.client.Fetcher().Upload(ctx, base, d.Text())
 		var rejected *dirclient.RejectedError
 		switch {

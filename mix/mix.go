@@ -19,6 +19,7 @@ import (
 
 	"mixminion/directory"
 	"mixminion/internal/crypt"
+	"mixminion/internal/logging"
 	"mixminion/internal/store"
 	"mixminion/internal/store/durable"
 	"mixminion/mmtp"
@@ -228,7 +229,7 @@ func (m *Mix) maintain() error {
 		m.dirs.announce()
 	}
 	if changed || len(over) > 0 {
-		m.cfg.Logger.Info("keys and descriptors are up to date", "file", m.descriptorPath())
+		m.cfg.Logger.Info("keys and descriptors are up to date", "file", logging.Public(m.descriptorPath()))
 	}
 	return nil
 }

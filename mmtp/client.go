@@ -95,12 +95,12 @@ func NewClient(cfg ClientConfig) *Client {
 func (c *Client) Send(ctx context.Context, to packet.Hop, items iter.Seq[Item]) error {
 	p, err := c.take(ctx, to)
 	if err != nil {
-		return fmt.Errorf("send to %s: %w", address(to), err)
+		return &HopError{"send to", to, err}
 	}
 	defer c.giveBack(p)
 	b := &batch{client: c, peer: p}
 	if err := b.run(ctx, items); err != nil {
-		return fmt.Errorf("send to %s: %w", address(to), err)
+		return &HopError{"send to", to, err}
 	}
 	return nil
 }
@@ -109,7 +109,7 @@ func (c *Client) Send(ctx context.Context, to packet.Hop, items iter.Seq[Item]) 
 // that the server proved to have. That must be to.KeyID, else the error wraps ErrKeyID; if to.KeyID is zero any keyid is good.
 func (c *Client) Probe(ctx context.Context, to packet.Hop) (crypt.KeyID, error) {
 	if err := c.begin(); err != nil {
-		return crypt.KeyID{}, fmt.Errorf("probe %s: %w", address(to), err)
+		return crypt.KeyID{}, &HopError{"probe", to, err}
 	}
 	defer c.users.Done()
 	var proven crypt.KeyID
@@ -122,7 +122,7 @@ func (c *Client) Probe(ctx context.Context, to packet.Hop) (crypt.KeyID, error) 
 		return expected(id)
 	})
 	if err != nil {
-		return crypt.KeyID{}, fmt.Errorf("probe %s: %w", address(to), err)
+		return crypt.KeyID{}, &HopError{"probe", to, err}
 	}
 	l.close()
 	return proven, nil

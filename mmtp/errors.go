@@ -1,6 +1,11 @@
 package mmtp
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+
+	"mixminion/packet"
+)
 
 // What can be wrong with the other side of a link.
 var (
@@ -21,3 +26,18 @@ var (
 	// ErrClosed: the client was closed.
 	ErrClosed = errors.New("the MMTP client is closed")
 )
+
+// A HopError says what went wrong with a server, and names it.
+type HopError struct {
+	Op  string // "send to" or "probe"
+	Hop packet.Hop
+	Err error
+}
+
+func (e *HopError) Error() string { return fmt.Sprintf("%s %s: %v", e.Op, address(e.Hop), e.Err) }
+
+// Unwrap returns what went wrong.
+func (e *HopError) Unwrap() error { return e.Err }
+
+// Private returns what a log must not hold: to which servers packets go.
+func (e *HopError) Private() []string { return []string{address(e.Hop), e.Hop.Host} }

@@ -19,6 +19,7 @@ import (
 	"mixminion/internal/control"
 	"mixminion/internal/harden"
 	"mixminion/internal/localsock"
+	"mixminion/internal/logging"
 	"mixminion/internal/store/durable"
 	"mixminion/internal/store/lockfile"
 	"mixminion/mix"
@@ -101,9 +102,14 @@ func start(ctx context.Context, s *streams, file string) (err error) {
 	running := append([]role{d.hangups(), thisServiceManager().role(func() { d.status() })}, roles...)
 	if server, err = control.Listen(paths.BaseDir, d.handlers()); err != nil {
 		s.say("Warning: %v; so no other mixminiond command will reach this one%s.", err, mendSocket(err))
-		return runRoles(ctx, running)
+	} else {
+		running = append(running, role{run: server.Serve})
 	}
-	return runRoles(ctx, append(running, role{run: server.Serve}))
+	if err := runRoles(ctx, running); err != nil {
+		d.log.Log(ctx, logging.LevelFatal, "mixminiond cannot go on", "error", err)
+		return err
+	}
+	return nil
 }
 
 func mendSocket(err error) string {
@@ -121,8 +127,8 @@ func (d *daemon) openLog(name string) error {
 	if err != nil {
 		return fmt.Errorf("open the log: %w", err)
 	}
-	d.log = newLogger(d.s, &d.output.level, &d.output)
-	return d.output.change(file, d.cfg.Main.LogLevel)
+	d.log = newLogger(d.s, &d.output.settings, &d.output)
+	return d.output.change(file, &d.cfg.Main)
 }
 
 // roles opens what the configuration enables. With an error too the roles that it returns are to be closed.
@@ -189,7 +195,7 @@ func (d *daemon) reload(ctx context.Context) (warnings []string, err error) {
 		}
 	}
 	d.cfg = newer
-	err = d.output.change(file, newer.Main.LogLevel)
+	err = d.output.change(file, &newer.Main)
 	d.log.Info("configuration reloaded")
 	return newer.Warnings(), err
 }

@@ -8,31 +8,32 @@ import (
 	"sync"
 
 	"mixminion/internal/config"
+	"mixminion/internal/logging"
 )
 
 // slogLevel is a level of the configuration as package slog counts.
 func slogLevel(l config.LogLevel) slog.Level {
 	levels := map[config.LogLevel]slog.Level{
-		config.LogTrace: slog.LevelDebug, config.LogDebug: slog.LevelDebug, config.LogInfo: slog.LevelInfo,
-		config.LogWarn: slog.LevelWarn, config.LogError: slog.LevelError, config.LogFatal: slog.LevelError + 4,
+		config.LogTrace: logging.LevelTrace, config.LogDebug: slog.LevelDebug, config.LogInfo: slog.LevelInfo,
+		config.LogWarn: slog.LevelWarn, config.LogError: slog.LevelError, config.LogFatal: logging.LevelFatal,
 	}
 	if level, ok := levels[l]; ok {
 		return level
 	}
-	return slog.LevelError + 1000 // NEVER
+	return logging.LevelNever
 }
 
 // newLogger logs to w and, since the daemon runs in the foreground, to standard error.
-func newLogger(s *streams, level slog.Leveler, w io.Writer) *slog.Logger {
+func newLogger(s *streams, settings *logging.Settings, w io.Writer) *slog.Logger {
 	if !s.quiet {
 		w = io.MultiWriter(w, s.err)
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+	return logging.New(w, settings)
 }
 
 // A logFile is the log, which can become another file while lines are written to it.
 type logFile struct {
-	level slog.LevelVar
+	settings logging.Settings
 
 	mu   sync.Mutex
 	file *os.File
@@ -50,8 +51,8 @@ func (l *logFile) Write(p []byte) (int, error) {
 }
 
 // change goes on with another file, perhaps a new one of the same name, and closes the one before.
-func (l *logFile) change(file *os.File, level config.LogLevel) error {
-	l.level.Set(slogLevel(level))
+func (l *logFile) change(file *os.File, c *config.Main) error {
+	l.settings.Set(slogLevel(c.LogLevel), c.LogFormat == config.LogJSON)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	old := l.file

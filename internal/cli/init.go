@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"mixminion/internal/config"
+	"mixminion/internal/logging"
 	"mixminion/internal/store/durable"
 	"mixminion/mix"
 
@@ -108,7 +109,9 @@ func initMix(ctx context.Context, s *streams, file string, o initOptions) error 
 
 // makeKeys makes keys and descriptor as a first start does, and returns the fingerprint of the identity.
 func makeKeys(s *streams, cfg *config.Server, home string) (fresh bool, key string, err error) {
-	mixConfig, err := mix.FromConfig(cfg, home, software, newLogger(s, slog.LevelWarn, io.Discard))
+	var log logging.Settings
+	log.Set(slog.LevelWarn, false)
+	mixConfig, err := mix.FromConfig(cfg, home, software, newLogger(s, &log, io.Discard))
 	if err != nil {
 		return false, "", err
 	}

@@ -20,6 +20,7 @@ import (
 
 	"mixminion/client"
 	"mixminion/internal/config"
+	"mixminion/internal/logging"
 	"mixminion/internal/testnet"
 	"mixminion/path"
 )
@@ -447,13 +448,15 @@ func freePort(t *testing.T) uint16 {
 }
 
 func TestLogger(t *testing.T) {
-	levels := []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError, slog.LevelError + 4}
+	levels := []slog.Level{logging.LevelTrace, slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError, logging.LevelFatal}
 	for level, want := range map[config.LogLevel]int{
-		config.LogTrace: 5, config.LogDebug: 5, config.LogInfo: 4, config.LogWarn: 3, config.LogError: 2, config.LogFatal: 1, config.LogNever: 0,
+		config.LogTrace: 6, config.LogDebug: 5, config.LogInfo: 4, config.LogWarn: 3, config.LogError: 2, config.LogFatal: 1, config.LogNever: 0,
 	} {
 		for _, quiet := range []bool{false, true} {
 			var file, errOut bytes.Buffer
-			log := newLogger(&streams{err: &errOut, quiet: quiet}, slogLevel(level), &file)
+			var settings logging.Settings
+			settings.Set(slogLevel(level), false)
+			log := newLogger(&streams{err: &errOut, quiet: quiet}, &settings, &file)
 			for i, l := range levels {
 				log.Log(t.Context(), l, "line "+strconv.Itoa(i))
 			}

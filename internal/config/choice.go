@@ -92,6 +92,19 @@ func (v *LogLevel) Set(text string) error {
 func (v *LogLevel) String() string { return string(*v) }
 func (v *LogLevel) Kind() string   { return "name" }
 
+// LogFormat is the form of the lines of the log.
+type LogFormat string
+
+// The forms of the log.
+const (
+	LogText LogFormat = "text"
+	LogJSON LogFormat = "json"
+)
+
+func (v *LogFormat) Set(text string) error { return setChoice(v, text, LogText, LogJSON) }
+func (v *LogFormat) String() string        { return string(*v) }
+func (v *LogFormat) Kind() string          { return "name" }
+
 // TLSMode says how the connection to a mail server is encrypted.
 type TLSMode string
 

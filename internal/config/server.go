@@ -42,6 +42,7 @@ type Main struct {
 	PidFile   Path
 
 	LogLevel      LogLevel
+	LogFormat     LogFormat
 	EchoMessages  bool
 	Daemon        bool
 	LogStats      bool

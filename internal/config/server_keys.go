@@ -134,6 +134,8 @@ func (m *Main) keys() []Key {
 
 		{Name: "LogLevel", To: &m.LogLevel, Default: "WARN",
 			Doc: "The least severe lines that are logged: TRACE, DEBUG, INFO, WARN, ERROR, FATAL or NEVER."},
+		{Name: "LogFormat", To: &m.LogFormat, Default: "text",
+			Doc: "The form of the lines: text, as people read them, or json, for programs. Neither says who talks to whom."},
 		{Name: "EchoMessages", To: &m.EchoMessages, Default: "no",
 			Unused: "the log goes to the terminal too, unless the program is started with --quiet",
 			Doc:    "Whether to print the log on the terminal too."},

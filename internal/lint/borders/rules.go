@@ -12,7 +12,7 @@ var layers = [][]string{
 	{"internal/testnet"},
 	{"client", "mix", "authority", "gateway"},
 	{"mmtp", "delivery", "path", "dirclient"},
-	{"internal/config", "internal/store", "internal/legacytls", "internal/clock", "internal/harden", "internal/localsock", "internal/control"},
+	{"internal/config", "internal/store", "internal/legacytls", "internal/clock", "internal/harden", "internal/localsock", "internal/control", "internal/logging"},
 	{"packet", "message", "directory"},
 	{"internal/crypt", "internal/armor", "internal/zlib", "internal/uniform"},
 }
