@@ -12,7 +12,7 @@ var layers = [][]string{
 	{"internal/testnet"},
 	{"client", "mix", "authority", "gateway"},
 	{"mmtp", "delivery", "path", "dirclient"},
-	{"internal/config", "internal/store", "internal/legacytls", "internal/clock", "internal/harden", "internal/localsock", "internal/control", "internal/logging"},
+	{"internal/config", "internal/store", "internal/legacytls", "internal/clock", "internal/harden", "internal/localsock", "internal/control", "internal/logging", "internal/vault"},
 	{"packet", "message", "directory"},
 	{"internal/crypt", "internal/armor", "internal/zlib", "internal/uniform"},
 }
@@ -23,6 +23,7 @@ var siblings = map[string][]string{
 	"directory": {"packet"}, // a descriptor gives the node that packets go to
 
 	"internal/control": {"internal/localsock"},
+	"internal/vault":   {"internal/store"}, // its package durable
 }
 
 // only lists who may import a room, where lower is not enough, or a module
@@ -30,10 +31,11 @@ var siblings = map[string][]string{
 var only = map[string][]string{
 	"internal/testnet":   {"internal/cli"}, // the demo; tests are not judged
 	"internal/config":    {"cmd", "internal/cli", "internal/testnet", "client", "mix", "authority", "gateway", "delivery"},
-	"internal/store":     {"cmd", "internal/cli", "internal/testnet", "client", "mix", "authority", "gateway", "delivery", "dirclient"},
+	"internal/store":     {"cmd", "internal/cli", "internal/testnet", "client", "mix", "authority", "gateway", "delivery", "dirclient", "internal/vault"},
 	"internal/legacytls": {"mmtp"},
 	"internal/harden":    {"cmd", "internal/cli"},
 	"internal/control":   {"internal/cli"},
+	"internal/vault":     {"internal/cli", "mix"},
 
 	"github.com/emersion/go-message": {"client"}, // its package mailin
 
