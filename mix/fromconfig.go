@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"mixminion/delivery"
-	"mixminion/delivery/mail"
 	"mixminion/delivery/reassemble"
 	"mixminion/dirclient"
 	"mixminion/directory"
@@ -46,7 +45,7 @@ func FromConfig(c *config.Server, home, software string, log *slog.Logger) (Conf
 		return Config{}, fmt.Errorf("[DirectoryServers]: %w", err)
 	}
 	if c.DeliverySMTP.Enabled {
-		exit, err := smtpExit(&c.DeliverySMTP, paths.BaseDir, home, log)
+		exit, err := smtpExit(&c.DeliverySMTP, string(c.Main.ContactEmail), paths.BaseDir, home, log)
 		if err != nil {
 			return Config{}, fmt.Errorf("[Delivery/SMTP]: %w", err)
 		}
@@ -100,7 +99,7 @@ var algorithms = map[config.MixAlgorithm]Algorithm{
 	config.Timed:               Timed,
 }
 
-func smtpExit(c *config.DeliverySMTP, base, home string, log *slog.Logger) (ExitConfig, error) {
+func smtpExit(c *config.DeliverySMTP, contact, base, home string, log *slog.Logger) (ExitConfig, error) {
 	tls, err := delivery.ParseTLSMode(string(c.SMTPTLS))
 	if err != nil {
 		return ExitConfig{}, err
@@ -118,11 +117,12 @@ func smtpExit(c *config.DeliverySMTP, base, home string, log *slog.Logger) (Exit
 			return ExitConfig{}, fmt.Errorf("SMTPPasswordFile: %w", err)
 		}
 	}
+	form, err := MailOptions(&c.Mail, contact, base, home)
+	if err != nil {
+		return ExitConfig{}, err
+	}
 	exit, err := delivery.NewSMTP(delivery.SMTPConfig{
-		Mail: mail.Options{
-			ReturnAddress: string(c.ReturnAddress), AllowFrom: c.AllowFromAddress, FromTag: c.FromTag, Subject: c.SubjectLine,
-			Abuse: c.XAbuse, Comments: c.Mail.Comments, Disclaimer: c.Message,
-		},
+		Mail:        form,
 		MaximumSize: int(c.SizeLimit()), MaximumRecipients: c.MaximumRecipients,
 		Server: server, TLS: tls, CAFile: c.SMTPCAFile.In(base, home),
 		Username: c.SMTPUser, Password: delivery.Secret(bytes.TrimRight(password, "\r\n")),

@@ -2,7 +2,9 @@ package mail
 
 import (
 	"fmt"
+	"mime"
 	"strings"
+	"unicode"
 )
 
 const (
@@ -38,12 +40,25 @@ func allowedName(name string) bool {
 
 func (w *Writer) subjectFor(s string) string {
 	if len(s) > maxValue || !printable(s) {
-		return w.subject
+		return w.text.subject
 	}
-	if s = strings.Trim(s, " "); s == "" {
-		return w.subject
+	if s = strings.Trim(s, " "); s == "" || !harmlessWords(s) {
+		return w.text.subject
 	}
 	return s
+}
+
+// harmlessWords reports whether the encoded words in s, if any, all are well-formed and hold visible characters. Mail programs decode
+// them, and some would act on a line end or a change of direction in one.
+func harmlessWords(s string) bool {
+	if !strings.Contains(s, "=?") {
+		return true
+	}
+	text, err := new(mime.WordDecoder).DecodeHeader(s)
+	if err != nil || strings.Contains(text, "=?") {
+		return false
+	}
+	return !strings.ContainsFunc(text, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsGraphic(r) })
 }
 
 // messageIDs returns the message identifiers in s with one space between them, or "" when s is anything but a list of one to limit
@@ -64,17 +79,18 @@ func messageIDs(s string, limit int) string {
 	return strings.Join(ids, " ")
 }
 
-// validMessageID accepts <left@right> of printable characters without those that RFC 5322 gives a meaning of their own.
+// validMessageID accepts the identifiers of today's mail (RFC 5322, 3.6.4) and none of the obsolete forms.
 func validMessageID(id string) bool {
 	if len(id) < 2 || id[0] != '<' || id[len(id)-1] != '>' {
 		return false
 	}
-	id = id[1 : len(id)-1]
-	if strings.ContainsAny(id, `<>()"\,; `) {
-		return false
-	}
-	left, right, found := strings.Cut(id, "@")
-	return found && left != "" && right != "" && !strings.Contains(right, "@")
+	left, right, found := strings.Cut(id[1:len(id)-1], "@")
+	return found && validDotAtom(left) && (validDotAtom(right) || validLiteral(right))
+}
+
+// validLiteral accepts what stands between brackets in place of a domain.
+func validLiteral(s string) bool {
+	return len(s) > 2 && s[0] == '[' && s[len(s)-1] == ']' && !strings.ContainsAny(s[1:len(s)-1], `[]\ `)
 }
 
 // fixedHeaders are the header lines that every mail of an exit has.
@@ -91,7 +107,24 @@ func fixedHeaders(o Options) (string, error) {
 		}
 		b.WriteString(text + "\r\n")
 	}
+	if o.OptOut != "" {
+		b.WriteString("List-Unsubscribe: <mailto:" + escape(o.OptOut) + "?subject=opt-out>\r\n")
+	}
 	return b.String(), nil
+}
+
+// escape writes a mailbox as it stands in a mailto URL (RFC 6068, 2).
+func escape(addr string) string {
+	var b strings.Builder
+	for i := range len(addr) {
+		switch c := addr[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte("-._~@+", c) >= 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
 }
 
 func printable(s string) bool {

@@ -5,6 +5,9 @@
 // the Message-ID is a random number, and there is one MIME form per kind of text. All of it is a function of the message, so that a
 // second attempt at the same delivery gives the same bytes and a mail server can recognise the duplicate.
 //
+// Around the message stands the operator's boilerplate: a subject, a disclaimer, notes about messages that are not plain text, and how to
+// opt out. It comes from templates that are checked when they are read.
+//
 // The package is pure: text in, bytes out.
 package mail
 
@@ -12,14 +15,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"mixminion/delivery/mail/dkim"
 	"mixminion/message"
 )
-
-// DefaultSubject stands in the Subject line when the sender gave none.
-const DefaultSubject = "Type III Anonymous Message"
 
 // DefaultFromTag precedes a name that the sender chose.
 const DefaultFromTag = "[Anon]"
@@ -53,10 +55,18 @@ type Options struct {
 	Domain        string // of Message-IDs; "" means the domain of ReturnAddress
 	AllowFrom     bool   // senders may choose the name in the From line
 	FromTag       string // before a name that a sender chose; "" means DefaultFromTag
-	Subject       string // "" means DefaultSubject
+	Subject       string // in place of the template TemplateSubject; "" means that template
 	Abuse         string // where to complain, for an X-Abuse line; "" means no line
 	Comments      string // for a Comments line; "" means no line
-	Disclaimer    string // one paragraph above every message; "" means none
+	Disclaimer    string // one paragraph in place of the template TemplateDisclaimer; "" means that template
+	OptOut        string // the mailbox of those who want no mail from here; "" means no List-Unsubscribe line and no text about it
+	Contact       string // of the operator, for templates
+
+	// Templates are the operator's own by name; see TemplateNames. For what is missing the shipped ones are used, and an empty one says
+	// nothing.
+	Templates map[string][]byte
+	// Keys sign every mail, each on its own.
+	Keys []*dkim.Key
 }
 
 // Writer writes the mails of one exit. It may be used from several goroutines.
@@ -65,9 +75,9 @@ type Writer struct {
 	domain        string
 	allowFrom     bool
 	fromTag       string
-	subject       string
-	fixedHeaders  string // X-Anonymous, X-Abuse, Comments
-	disclaimer    string // with the empty line after it
+	fixedHeaders  string // X-Anonymous, X-Abuse, Comments, List-Unsubscribe
+	text          *boilerplate
+	keys          []*dkim.Key
 }
 
 // NewWriter checks o. Its error names the option that is wrong.
@@ -75,12 +85,9 @@ func NewWriter(o Options) (*Writer, error) {
 	if o.FromTag == "" {
 		o.FromTag = DefaultFromTag
 	}
-	if o.Subject == "" {
-		o.Subject = DefaultSubject
-	}
 	for _, f := range []struct{ name, value string }{
 		{"from tag", o.FromTag}, {"subject", o.Subject}, {"abuse text", o.Abuse}, {"comments", o.Comments},
-		{"disclaimer", o.Disclaimer},
+		{"disclaimer", o.Disclaimer}, {"contact", o.Contact},
 	} {
 		if !printable(collapse(f.value)) {
 			return nil, fmt.Errorf("%s: only printable ASCII characters may stand in a mail header or disclaimer", f.name)
@@ -88,6 +95,9 @@ func NewWriter(o Options) (*Writer, error) {
 	}
 	if strings.ContainsAny(o.FromTag, `"\`) {
 		return nil, errors.New(`from tag: neither " nor \ may be part of it`)
+	}
+	if _, err := ParseAddress([]byte(o.OptOut)); o.OptOut != "" && err != nil {
+		return nil, fmt.Errorf("opt-out address %q: %w", o.OptOut, err)
 	}
 	ret, err := ParseAddress([]byte(o.ReturnAddress))
 	if err != nil {
@@ -104,9 +114,12 @@ func NewWriter(o Options) (*Writer, error) {
 		domain:        o.Domain,
 		allowFrom:     o.AllowFrom,
 		fromTag:       collapse(o.FromTag),
-		subject:       collapse(o.Subject),
+		keys:          o.Keys,
 	}
-	for _, line := range []string{w.fromLine(""), "Subject: " + w.subject, w.messageID([16]byte{})} {
+	if w.text, err = texts(o); err != nil {
+		return nil, err
+	}
+	for _, line := range []string{w.fromLine(""), "Subject: " + w.text.subject, w.messageID([16]byte{})} {
 		if len(line) > maxLine {
 			return nil, fmt.Errorf("a header line of %d characters: at most %d may stand in a mail", len(line), maxLine)
 		}
@@ -114,13 +127,30 @@ func NewWriter(o Options) (*Writer, error) {
 	if w.fixedHeaders, err = fixedHeaders(o); err != nil {
 		return nil, err
 	}
-	if text := wrap("", o.Disclaimer, ""); text != "" {
-		w.disclaimer = text + "\r\n\r\n"
-	}
-	if longLine(w.disclaimer) {
-		return nil, fmt.Errorf("disclaimer: a word of more than %d characters does not fit into a mail", maxLine)
-	}
 	return w, nil
+}
+
+// texts makes the boilerplate, with what o says in place of a template.
+func texts(o Options) (*boilerplate, error) {
+	b, err := fill(o.Templates, placeholders{
+		"contact": o.Contact, "domain": o.Domain, "return-address": o.ReturnAddress, optOutAddress: o.OptOut,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s := collapse(o.Subject); s != "" {
+		b.subject = s
+	}
+	if text := wrap("", o.Disclaimer, ""); text != "" {
+		b.disclaimer = text + "\r\n\r\n"
+	}
+	switch {
+	case longLine(b.disclaimer):
+		return nil, fmt.Errorf("disclaimer: a word of more than %d characters does not fit into a mail", maxLine)
+	case strings.Contains(b.disclaimer, "-----"):
+		return nil, errors.New("disclaimer: five dashes in a row could pass for the border of a message")
+	}
+	return b, nil
 }
 
 // ReturnAddress is the mailbox that mails come from.
@@ -158,19 +188,32 @@ func (w *Writer) Append(dst []byte, m Message) ([]byte, error) {
 		line("References: ", ids)
 	}
 	out = append(out, w.fixedHeaders...)
-	line("Date: ", m.Date.UTC().Truncate(time.Hour).Format("Mon, 02 Jan 2006 15:04:05 +0000"))
+	date := m.Date.UTC().Truncate(time.Hour)
+	line("Date: ", date.Format("Mon, 02 Jan 2006 15:04:05 +0000"))
 	line("", w.messageID(m.ID))
 	line("MIME-Version: ", "1.0")
 	line("Content-Type: ", "text/plain; charset="+enc.charset())
 	line("Content-Transfer-Encoding: ", enc.transferEncoding())
 	line("", "")
 
-	for _, part := range []string{w.disclaimer, notice(m.Form)} {
-		if part != "" {
-			out = enc.append(out, []byte(part))
+	body := len(out)
+	out = enc.append(out, []byte(w.text.disclaimer))
+	out = enc.append(out, []byte(w.text.note(m.Form)))
+	out = enc.append(out, m.Armored)
+	out = enc.append(out, []byte(w.text.optOut))
+	return w.sign(out, len(dst), body, date), nil
+}
+
+// sign puts the signatures in front of the mail that begins at start in b and has its text at body.
+func (w *Writer) sign(b []byte, start, body int, date time.Time) []byte {
+	var fields []byte
+	for _, k := range w.keys {
+		// A key that worked when it was read does not fail. If it does, the mail had better go unsigned than be lost.
+		if f, err := k.Sign(b[start:body], b[body:], date); err == nil {
+			fields = append(fields, f...)
 		}
 	}
-	return enc.append(out, m.Armored), nil
+	return slices.Insert(b, start, fields...)
 }
 
 func (w *Writer) messageID(id [16]byte) string {

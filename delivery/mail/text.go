@@ -45,29 +45,15 @@ func longLine(text string) bool {
 	return false
 }
 
-// notice is what a recipient has to know about a message that is not plain text.
-func notice(f message.Form) string {
-	switch f {
-	case message.FormPlaintext:
+// note is what a recipient has to know about a message that is not plain text.
+func (b *boilerplate) note(f message.Form) string {
+	if f == message.FormPlaintext {
 		return ""
-	case message.FormBinary:
-		return "The message below is not plain text, so it stands here in base64. To get\r\n" +
-			"it back, save this mail and run: mixminion decode -i FILE -o OUTPUT\r\n\r\n"
-	case message.FormOvercompressed:
-		return "The message below grows to more than twenty times its size when it is\r\n" +
-			"unpacked. It may be meant to fill your disk, so it was left compressed.\r\n" +
-			"To unpack it all the same, save this mail and run:\r\n" +
-			"mixminion decode -F -i FILE -o OUTPUT\r\n\r\n"
-	case message.FormFragment:
-		return "Below is one part of a longer message. Save each part that you receive\r\n" +
-			"and run: mixminion decode -i FILE\r\n" +
-			"When enough of them have arrived, \"mixminion list-fragments\" shows the\r\n" +
-			"message and \"mixminion reassemble\" puts it together.\r\n\r\n"
-	default:
-		return "This server cannot read the message below. It is an answer that came\r\n" +
-			"through one of your reply blocks, or was encrypted to your key, or is\r\n" +
-			"meaningless. To find out, save this mail and run: mixminion decode -i FILE\r\n\r\n"
 	}
+	if note, ok := b.notes[f]; ok {
+		return note
+	}
+	return b.notes[message.FormEncrypted]
 }
 
 // encoding is how a text travels in the mail. Bytes above 127 always travel as quoted-printable, whatever the next server offers:
@@ -119,6 +105,9 @@ func (e encoding) transferEncoding() string {
 // append appends text to dst. CRLF, LF and a lone CR all become CRLF: a lone CR or LF means different things to different mail
 // servers, and what follows it could pass for a mail of its own.
 func (e encoding) append(dst, text []byte) []byte {
+	if len(text) == 0 {
+		return dst
+	}
 	if e.quoted {
 		a := appender{dst}
 		q := quotedprintable.NewWriter(&a)

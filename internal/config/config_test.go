@@ -246,6 +246,12 @@ func TestMalformedFiles(t *testing.T) {
 		{"fingerprint", "[Directory]\nAuthority: 0123G http://a/\n", `"0123G" is not a fingerprint`},
 		{"URL of an authority", "[Directory]\nAuthority: " + finger + " http://a\n", `"http://a" does not end with a /`},
 		{"key of the directory", "[Directory]\nAutoAprove: yes\n", `unknown key "AutoAprove" in section [Directory]; did you mean AutoApprove?`},
+		{"DKIM key without file", "[Delivery/SMTP]\nEnabled: no\nDKIMKey: mix1\n", `"mix1" is not a selector and a file`},
+		{"DKIM selector", "[Delivery/SMTP]\nEnabled: no\nDKIMKey: a;b dkim.key\n", `"a;b dkim.key" is not a selector and a file`},
+		{"DKIM selector twice", "[Delivery/SMTP]\nEnabled: no\nDKIMKey: a x\nDKIMKey: A y\n", `the selector "A" is given twice`},
+		{"many DKIM keys", "[Delivery/SMTP]\nEnabled: no\nDKIMKey: a x\nDKIMKey: b x\nDKIMKey: c x\nDKIMKey: d x\nDKIMKey: e x\n", "more than 4 keys"},
+		{"DKIM domain alone", goodServer + "[Delivery/SMTP]\nEnabled: yes\nSMTPServer: a\nReturnAddress: a@b.example\nDKIMDomain: b.example\n", "f:8: [Delivery/SMTP] DKIMDomain: is given without DKIMKey"},
+		{"other DKIM domain", goodServer + "[Delivery/SMTP]\nEnabled: yes\nSMTPServer: a\nReturnAddress: a@ab.example\nDKIMKey: a x\nDKIMDomain: b.example\n", "f:9: [Delivery/SMTP] DKIMDomain: is b.example; it must be"},
 		{"mailbox", "[Server]\nContact-Email: me\n", `"me" is not a plain mail address`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

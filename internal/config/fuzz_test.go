@@ -14,6 +14,7 @@ func FuzzParseServer(f *testing.F) {
 	f.Add([]byte(goodServer + "[Incoming/MMTP]\nEnabled: no\nListenIP6: ::\nAllow: * 1-2\nDeny: 10.0.0.0/255.0.0.0\n"))
 	f.Add([]byte(goodServer + "Comments: a\n\tb\n# c\n  d\n[Delivery/SMTP]\nEnabled: 0\nSMTPServer: [::1]:25\nMessage:\n"))
 	f.Add([]byte(goodServer + "[Directory]\nEnabled: yes\nListen: [::1]:80\nURL: http://a/b/\nAuthority: " + finger + " http://a/\nClientVersions: 1, 2\n"))
+	f.Add([]byte(goodServer + "[Delivery/SMTP]\nEnabled: no\nTemplateDir: ~/t\nOptOutAddress: a@b\nDKIMKey: a b c\nDKIMKey: b  c\nDKIMDomain: b\n"))
 	f.Add([]byte("x\n[Server\n[Sever]\nNickName: y\n z\x00"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := ParseServer(data, "fuzz")

@@ -156,6 +156,10 @@ type Mail struct {
 	XAbuse           string
 	Comments         string
 	Message          string
+	TemplateDir      Path
+	OptOutAddress    Mailbox
+	DKIMKey          DKIMKeys
+	DKIMDomain       Hostname
 }
 
 // SizeLimit is MaximumSize as it is enforced and advertised: in whole

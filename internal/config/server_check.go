@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"mixminion/directory"
@@ -168,6 +169,15 @@ func (m *Mail) check(p *problems, in string) {
 	}
 	if len(m.Retry) == 0 {
 		p.add(in, "Retry", "is empty")
+	}
+	if d := string(m.DKIMDomain); d != "" {
+		_, domain, _ := strings.Cut(string(m.ReturnAddress), "@")
+		switch {
+		case len(m.DKIMKey) == 0:
+			p.add(in, "DKIMDomain", "is given without DKIMKey")
+		case !strings.HasSuffix("."+strings.ToLower(domain), "."+strings.ToLower(d)):
+			p.add(in, "DKIMDomain", "is %s; it must be the domain of ReturnAddress or one above it, or receivers make nothing of the signature", d)
+		}
 	}
 }
 

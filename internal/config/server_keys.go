@@ -301,7 +301,18 @@ func (m *Mail) keys() []Key {
 		{Name: "Comments", To: &m.Comments,
 			Doc: "The mail header of this name: what this mail is."},
 		{Name: "Message", To: &m.Message,
-			Doc: "A paragraph that stands above every message."},
+			Doc: "A paragraph that stands above every message, in place of the disclaimer that is there without this key. Longer texts go into TemplateDir."},
+		{Name: "TemplateDir", To: &m.TemplateDir, Example: "/etc/mixminion/templates",
+			Doc: "A directory with the texts that stand around a message, for editing; mixminiond mail templates writes them there. What is missing there is " +
+				"as shipped."},
+		{Name: "OptOutAddress", To: &m.OptOutAddress, Example: "stop@example.com",
+			Doc: "Where people write who want no anonymous mail any more. It stands below every message and in a header that mail programs make a button of. " +
+				"It must be answered: without this key nothing is said about it."},
+		{Name: "DKIMKey", To: &m.DKIMKey, Example: "mix1 dkim.key",
+			Doc: "A selector, a blank, and the file of a private key that signs the mail, so that receivers trust it more; mixminiond mail dkim-key makes one, " +
+				"mixminiond mail dkim-record shows what to publish. May be given again. Not needed if the mail server signs."},
+		{Name: "DKIMDomain", To: &m.DKIMDomain, Example: "example.com",
+			Doc: "The domain that the keys are published under, if it is not that of ReturnAddress but one above it."},
 		{Name: "Advertise", To: &m.Advertise, Default: "yes",
 			Doc: "Whether the descriptor of this mix says that it delivers."},
 		{Name: "Retry", To: &m.Retry, Default: "7 hours for 6 days",
