@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mixminion/delivery"
+	"mixminion/delivery/optout"
 	"mixminion/delivery/reassemble"
 	"mixminion/dirclient"
 	"mixminion/directory"
@@ -45,7 +46,7 @@ func FromConfig(c *config.Server, home, software string, log *slog.Logger) (Conf
 		return Config{}, fmt.Errorf("[DirectoryServers]: %w", err)
 	}
 	if c.DeliverySMTP.Enabled {
-		exit, err := smtpExit(&c.DeliverySMTP, string(c.Main.ContactEmail), paths.BaseDir, home, log)
+		exit, err := smtpExit(&c.DeliverySMTP, string(c.Main.ContactEmail), paths, home, log)
 		if err != nil {
 			return Config{}, fmt.Errorf("[Delivery/SMTP]: %w", err)
 		}
@@ -99,7 +100,8 @@ var algorithms = map[config.MixAlgorithm]Algorithm{
 	config.Timed:               Timed,
 }
 
-func smtpExit(c *config.DeliverySMTP, contact, base, home string, log *slog.Logger) (ExitConfig, error) {
+func smtpExit(c *config.DeliverySMTP, contact string, paths config.ServerPaths, home string, log *slog.Logger) (ExitConfig, error) {
+	base := paths.BaseDir
 	tls, err := delivery.ParseTLSMode(string(c.SMTPTLS))
 	if err != nil {
 		return ExitConfig{}, err
@@ -121,9 +123,13 @@ func smtpExit(c *config.DeliverySMTP, contact, base, home string, log *slog.Logg
 	if err != nil {
 		return ExitConfig{}, err
 	}
+	unwilling, err := optout.Open(paths.OptOutDir, time.Now, log)
+	if err != nil {
+		return ExitConfig{}, err
+	}
 	exit, err := delivery.NewSMTP(delivery.SMTPConfig{
 		Mail:        form,
-		MaximumSize: int(c.SizeLimit()), MaximumRecipients: c.MaximumRecipients,
+		MaximumSize: int(c.SizeLimit()), MaximumRecipients: c.MaximumRecipients, Blocked: unwilling.Has,
 		Server: server, TLS: tls, CAFile: c.SMTPCAFile.In(base, home),
 		Username: c.SMTPUser, Password: delivery.Secret(bytes.TrimRight(password, "\r\n")),
 		HelloName: string(c.SMTPHelo), Logger: log,

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"mixminion/delivery/inmail"
 	"mixminion/delivery/mail"
-	"mixminion/delivery/received"
 )
 
 // MaxMail is how much is read of a mail to the desk.
@@ -28,11 +28,11 @@ type Desk struct {
 	Now  func() time.Time
 }
 
-// Receive handles a mail. sender is the address in the envelope, or received.NoSender. What is not a request of a person, and what is one
+// Receive handles a mail. sender is the address in the envelope, or inmail.NoSender. What is not a request of a person, and what is one
 // too many, is passed over in silence: an answer would go to somebody who has not written. So an error means that it should be tried
-// again later, or that it was no mail (received.ErrMalformed).
+// again later, or that it was no mail (inmail.ErrMalformed).
 func (d *Desk) Receive(ctx context.Context, raw []byte, sender string) error {
-	m, err := received.Read(raw)
+	m, err := inmail.Read(raw)
 	if err != nil {
 		return err
 	}

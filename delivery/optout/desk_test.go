@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"mixminion/delivery/inmail"
 	"mixminion/delivery/mail"
-	"mixminion/delivery/received"
 
 	"pgregory.net/rapid"
 )
@@ -91,7 +91,7 @@ func TestChallengeAndAnswer(t *testing.T) {
 			t.Errorf("line %d: %q", n, line)
 		}
 	}
-	m, err := received.Read(f.sent[0].data)
+	m, err := inmail.Read(f.sent[0].data)
 	if err != nil || !m.Automatic("x@example.com") {
 		t.Error("another desk would answer the challenge", err)
 	}
@@ -153,7 +153,7 @@ func TestNotAnswered(t *testing.T) {
 	f := newFixture(t, 0)
 	for _, header := range []string{"Auto-Submitted: auto-generated", "Precedence: list", "List-Id: <x>", "Return-Path: <>", "Content-Type: multipart/report"} {
 		raw := []byte("From: bob@example.com\n" + header + "\n\ntext")
-		if err := f.Receive(context.Background(), raw, received.NoSender); err != nil {
+		if err := f.Receive(context.Background(), raw, inmail.NoSender); err != nil {
 			t.Error(err)
 		}
 	}
@@ -165,7 +165,7 @@ func TestNotAnswered(t *testing.T) {
 	if len(f.sent) != 0 {
 		t.Errorf("%d mails went out", len(f.sent))
 	}
-	if err := f.Receive(context.Background(), []byte("nonsense"), received.NoSender); !errors.Is(err, received.ErrMalformed) {
+	if err := f.Receive(context.Background(), []byte("nonsense"), inmail.NoSender); !errors.Is(err, inmail.ErrMalformed) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -259,7 +259,7 @@ func FuzzReceive(f *testing.F) {
 	f.Add([]byte("From: \"a@b.c\" <d@e.f>\nSubject: =?utf-8?b?W2FhYWFh?=\n\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		x := newFixture(t, 0)
-		if err := x.Receive(context.Background(), raw, "x@example.com"); err != nil && !errors.Is(err, received.ErrMalformed) {
+		if err := x.Receive(context.Background(), raw, "x@example.com"); err != nil && !errors.Is(err, inmail.ErrMalformed) {
 			t.Error(err)
 		}
 		if x.List.Len() != 0 {

@@ -13,13 +13,14 @@ import (
 	"time"
 
 	"mixminion/delivery/mail"
+	"mixminion/internal/config"
 )
 
 const (
 	// DefaultPerDay is how many mails a desk sends in a day at most.
 	DefaultPerDay = 200
 	// MaxPerDay bounds the file that counts them.
-	MaxPerDay = 100_000
+	MaxPerDay = config.MaxOptOutPerDay
 	// perAddress and perDomain are how many of them go to one mailbox, and to the mailboxes of one domain: a share, so that
 	// a flood of requests in the name of one domain leaves something for the others.
 	perAddress  = 2

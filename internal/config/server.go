@@ -233,6 +233,8 @@ func ParseServer(data []byte, name string) (*Server, error) {
 // to the base directory.
 type ServerPaths struct {
 	BaseDir, LogFile, StatsFile, KeyDir, WorkDir, QueueDir, PidFile string
+	// OptOutDir holds the list of those who want no mail.
+	OptOutDir string
 	// StorageDir belongs to the section [Directory].
 	StorageDir string
 }
@@ -248,6 +250,7 @@ func (s *Server) Paths(home string) ServerPaths {
 		WorkDir:   s.Main.WorkDir.In(base, home),
 		QueueDir:  s.Main.QueueDir.In(base, home),
 		PidFile:   s.Main.PidFile.In(base, home),
+		OptOutDir: filepath.Join(base, "optout"),
 
 		StorageDir: s.Directory.StorageDir.In(base, home),
 	}

@@ -85,6 +85,9 @@ func (m *Main) check(p *problems) {
 // MaxMixCover is the greatest MixCover: every packet costs each server on its way a private-key operation.
 const MaxMixCover = 10000
 
+// MaxOptOutPerDay bounds what has to be remembered of a day.
+const MaxOptOutPerDay = 100_000
+
 // minDisk leaves the packet store room for some packets beside what it keeps free to work with.
 const minDisk = 64 * MB
 

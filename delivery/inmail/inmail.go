@@ -1,7 +1,7 @@
-// Package received reads the mails that people send to addresses of an operator: requests to be left alone, and answers to anonymous
+// Package inmail reads the mails that people send to addresses of an operator: requests to be left alone, and answers to anonymous
 // mail. Anybody can send such mail, so all that is read is bounded, and mail of programs is told from that of people: whoever answers
 // a program automatically may answer for ever, or be made to write to somebody who never asked (RFC 3834).
-package received
+package inmail
 
 import (
 	"bytes"
@@ -115,7 +115,7 @@ func (m *Mail) from() (string, error) {
 	return addr, nil
 }
 
-// NoSender, as the envelope sender that Automatic is given, says that the envelope is not known.
+// NoSender tells Automatic that the envelope is not known.
 const NoSender = "unknown"
 
 // Automatic reports whether the mail was sent by a program, or through a list: a bounce, a receipt, an answer in absence, a newsletter.
