@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -89,44 +88,21 @@ type SMTPConfig struct {
 	// Blocked reports that nothing is to be delivered to a mailbox. Nil blocks nobody.
 	Blocked func(addr string) bool
 
-	// Server is the smart host that takes all mail: a host name or an address, with a port or without (25; 465 for TLSImplicit).
-	Server string
-	// TLS protects the connection to it.
-	TLS TLSMode
-	// CAFile holds certificates (PEM) that the server's must descend from. "" means those of the system.
-	CAFile string
-	// Username and Password log in to it. They go over TLS with a checked certificate or over loopback only.
-	Username string
-	Password Secret
-	// HelloName is what we call ourselves in EHLO.
-	HelloName string
-	// MaxPerConnection is how many mails are sent before the connection is made anew.
-	MaxPerConnection int
-	// Timeout bounds each command of a mail server and the transfer of a mail; twice as long is waited for the answer after a mail.
-	Timeout time.Duration
-	// DialTimeout bounds making a connection.
-	DialTimeout time.Duration
-	// Dial makes a connection. Nil means a plain net.Dialer.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-
-	// Logger takes what an operator should know about the smart host. Nil means nobody does.
-	Logger *slog.Logger
+	// TransportConfig says who takes the mails.
+	TransportConfig
 }
 
-// newSmartHost checks the part of cfg that is about the connection.
-func newSmartHost(cfg SMTPConfig) (*smartHost, error) {
-	if cfg.Server == "" {
-		return nil, errors.New("no mail server given: an SMTP exit needs one that takes its mail")
-	}
-	host, port, err := net.SplitHostPort(cfg.Server)
+// newSmartHost checks the address of a server and the part of cfg that is about the connection.
+func newSmartHost(server string, cfg TransportConfig) (*smartHost, error) {
+	host, port, err := net.SplitHostPort(server)
 	if err != nil {
-		host, port = strings.Trim(cfg.Server, "[]"), "25"
+		host, port = strings.Trim(server, "[]"), "25"
 		if cfg.TLS == TLSImplicit {
 			port = "465"
 		}
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || host == "" || strings.ContainsAny(host, " \t\r\n[]/@") {
-		return nil, fmt.Errorf("mail server %q: write it as host or host:port", cfg.Server)
+		return nil, fmt.Errorf("mail server %q: write it as host or host:port", server)
 	}
 	if cfg.TLS > TLSOff {
 		return nil, fmt.Errorf("mail server: %v is no TLS mode", cfg.TLS)
@@ -142,6 +118,7 @@ func newSmartHost(cfg SMTPConfig) (*smartHost, error) {
 		dialTimeout:      orDefault(cfg.DialTimeout, DefaultDialTimeout),
 		dial:             cfg.Dial,
 		log:              cfg.Logger,
+		now:              cfg.Now,
 	}
 	if strings.ContainsFunc(h.helloName, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, fmt.Errorf("name %q for EHLO: it must be a host name", h.helloName)
@@ -155,9 +132,6 @@ func newSmartHost(cfg SMTPConfig) (*smartHost, error) {
 	}
 	if h.dial == nil {
 		h.dial = new(net.Dialer).DialContext
-	}
-	if h.log == nil {
-		h.log = slog.New(slog.DiscardHandler)
 	}
 	h.tls = &tls.Config{
 		MinVersion: tls.VersionTLS12,

@@ -20,14 +20,14 @@ func TestSMTPConfig(t *testing.T) {
 		change func(*delivery.SMTPConfig)
 		says   string // "" accepts
 	}{
-		{"host alone", func(c *delivery.SMTPConfig) { c.Server = "smart.example.net" }, ""},
-		{"IPv6 address", func(c *delivery.SMTPConfig) { c.Server = "[::1]:25" }, ""},
-		{"IPv6 address alone", func(c *delivery.SMTPConfig) { c.Server = "::1" }, ""},
-		{"no server", func(c *delivery.SMTPConfig) { c.Server = "" }, "no mail server"},
-		{"port alone", func(c *delivery.SMTPConfig) { c.Server = ":25" }, "host:port"},
-		{"no port", func(c *delivery.SMTPConfig) { c.Server = "smart.example.net:" }, "host:port"},
-		{"impossible port", func(c *delivery.SMTPConfig) { c.Server = "smart.example.net:70000" }, "host:port"},
-		{"URL", func(c *delivery.SMTPConfig) { c.Server = "smtp://smart.example.net" }, "host:port"},
+		{"host alone", func(c *delivery.SMTPConfig) { c.Servers = []string{"smart.example.net"} }, ""},
+		{"IPv6 address", func(c *delivery.SMTPConfig) { c.Servers = []string{"[::1]:25"} }, ""},
+		{"IPv6 address alone", func(c *delivery.SMTPConfig) { c.Servers = []string{"::1"} }, ""},
+		{"no server", func(c *delivery.SMTPConfig) { c.Servers = nil }, "no mail server"},
+		{"port alone", func(c *delivery.SMTPConfig) { c.Servers = []string{":25"} }, "host:port"},
+		{"no port", func(c *delivery.SMTPConfig) { c.Servers = []string{"smart.example.net:"} }, "host:port"},
+		{"impossible port", func(c *delivery.SMTPConfig) { c.Servers = []string{"smart.example.net:70000"} }, "host:port"},
+		{"URL", func(c *delivery.SMTPConfig) { c.Servers = []string{"smtp://smart.example.net"} }, "host:port"},
 		{"TLS mode", func(c *delivery.SMTPConfig) { c.TLS = 77 }, "TLS mode"},
 		{"no file", func(c *delivery.SMTPConfig) { c.CAFile = noCA + "x" }, "certificates"},
 		{"no certificate", func(c *delivery.SMTPConfig) { c.CAFile = noCA }, "holds none"},
@@ -35,14 +35,16 @@ func TestSMTPConfig(t *testing.T) {
 		{"user alone", func(c *delivery.SMTPConfig) { c.Username = "exit" }, "go together"},
 		{"password alone", func(c *delivery.SMTPConfig) { c.Password = "secret" }, "go together"},
 		{"password in the clear", func(c *delivery.SMTPConfig) {
-			c.Server, c.Username, c.Password = "smart.example.net", "exit", "secret"
+			c.Servers, c.Username, c.Password = []string{"smart.example.net"}, "exit", "secret"
 		}, "password is only sent"},
 		{"password to anybody", func(c *delivery.SMTPConfig) {
-			c.Server, c.Username, c.Password, c.TLS = "smart.example.net", "exit", "secret", delivery.TLSOpportunistic
+			c.Servers, c.Username, c.Password, c.TLS = []string{"smart.example.net"}, "exit", "secret", delivery.TLSOpportunistic
 		}, "password is only sent"},
-		{"password on loopback", func(c *delivery.SMTPConfig) { c.Server, c.Username, c.Password = "[::1]:25", "exit", "secret" }, ""},
+		{"password on loopback", func(c *delivery.SMTPConfig) {
+			c.Servers, c.Username, c.Password = []string{"[::1]:25"}, "exit", "secret"
+		}, ""},
 		{"password over TLS", func(c *delivery.SMTPConfig) {
-			c.Server, c.Username, c.Password, c.TLS = "smart.example.net", "exit", "secret", delivery.TLSRequired
+			c.Servers, c.Username, c.Password, c.TLS = []string{"smart.example.net"}, "exit", "secret", delivery.TLSRequired
 		}, ""},
 		{"size", func(c *delivery.SMTPConfig) { c.MaximumSize = -1 }, "maximum size"},
 		{"form", func(c *delivery.SMTPConfig) { c.Mail.ReturnAddress = "nobody" }, "return address"},
@@ -62,7 +64,7 @@ func TestSMTPConfig(t *testing.T) {
 }
 
 func TestSecretDoesNotPrint(t *testing.T) {
-	cfg := delivery.SMTPConfig{Password: "open sesame"}
+	cfg := delivery.SMTPConfig{TransportConfig: delivery.TransportConfig{Password: "open sesame"}}
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%x", "%q"} {
 		if s := fmt.Sprintf(format, cfg); strings.Contains(s, "sesame") || strings.Contains(s, "736573616d65") {
 			t.Errorf("%s shows %s", format, s)

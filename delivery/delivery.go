@@ -26,6 +26,9 @@ type Item struct {
 	Info []byte
 	// Served says which of the addresses in Info, in sorted order and from the lowest bit on, are done with since an earlier attempt.
 	Served uint8
+	// Settle, if not nil, takes note of more addresses that are done with while the message as a whole is not: Served as it is now. It
+	// returns when that is durable. An exit calls it before it goes on, so that nobody gets a mail twice whose answer had come.
+	Settle func(served uint8)
 	// Payload is the payload that arrived. It may be overwritten once the outcome has been told.
 	Payload *packet.Payload
 	// Reassembled, when Payload is nil, is a whole compressed message that was put together from fragments here. Info then holds the

@@ -24,6 +24,22 @@ func (x *SMTP) open(all []string, served uint8) recipients {
 	return to
 }
 
+// envelope is where the mail of item goes. What is settled for one address is made durable at once, while others are still open.
+func (r recipients) envelope(from string, item Item) Envelope {
+	e := Envelope{From: from, To: r.names, Queued: item.Queued}
+	if item.Settle == nil || len(r.names) == 1 {
+		return e // the outcome of the whole follows at once
+	}
+	served := r.served
+	e.Settled = func(i int) {
+		if before := served; before != before|r.bits[i] {
+			served |= r.bits[i]
+			item.Settle(served)
+		}
+	}
+	return e
+}
+
 // outcome makes the outcome of a message of those of its recipients. As long as one of them is to be tried again the message is, and
 // only that one gets it then; when nobody is left it counts as delivered if anybody got it now.
 func (r recipients) outcome(each []Outcome) Outcome {

@@ -211,20 +211,24 @@ func (c talk) say(text string) { _, _ = io.WriteString(c, text+"\r\n") }
 
 // hear reads one line byte by byte, so that nothing is lost to a buffer when the connection becomes another's.
 func (c talk) hear(prefix string) bool {
+	line, ok := c.line()
+	if ok && !strings.HasPrefix(line, prefix) {
+		c.t.Errorf("server heard %q, want %q", line, prefix)
+	}
+	return ok
+}
+
+func (c talk) line() (string, bool) {
 	var line strings.Builder
 	for b := make([]byte, 1); ; {
 		if _, err := c.Read(b); err != nil {
-			return false
+			return "", false
 		}
 		if b[0] == '\n' {
-			break
+			return strings.TrimSuffix(line.String(), "\r"), true
 		}
 		line.WriteByte(b[0])
 	}
-	if !strings.HasPrefix(line.String(), prefix) {
-		c.t.Errorf("server heard %q, want %q", line.String(), prefix)
-	}
-	return true
 }
 
 // hello greets and answers EHLO with some extensions.

@@ -3,8 +3,6 @@ package delivery
 import (
 	"errors"
 	"fmt"
-	"net/textproto"
-	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -30,16 +28,14 @@ type session struct {
 	client  *smtp.Client
 	unwatch func() bool // ends the watch over the context
 	mails   int         // sent or tried
-	// proven tells that the server has taken a mail from us before. Until then a refusal by policy is more likely to mean that it
-	// does not relay for us than that it does not want this recipient.
-	proven *atomic.Bool
+	host    *smartHost
 }
 
-// send sends data to every one of rcpts and tells the outcome for each. An error means that the session is of no use any more; it
+// send sends data to every address of e and tells the outcome for each. An error means that the session is of no use any more; it
 // is one of the four above, and what the server answered is part of it only as long as no recipient was named.
-func (s *session) send(from string, rcpts []string, data []byte) ([]Outcome, error) {
+func (s *session) send(e Envelope, data []byte) ([]Outcome, error) {
 	s.mails++
-	outcomes := make([]Outcome, len(rcpts))
+	outcomes := make([]Outcome, len(e.To))
 	all := func(o Outcome) []Outcome {
 		for i := range outcomes {
 			if outcomes[i] == (Outcome{}) {
@@ -49,7 +45,16 @@ func (s *session) send(from string, rcpts []string, data []byte) ([]Outcome, err
 		return outcomes
 	}
 
-	if err := s.client.Mail(from, &smtp.MailOptions{Size: int64(len(data))}); err != nil {
+	// A refusal that may be about us is only final from a server that has taken mail since this one was to be sent.
+	refusal := func(err error) Outcome {
+		if !aboutRecipient(err) && (namesRelaying(err) || !s.host.believed(e.Queued)) {
+			return retryLater(Unavailable)
+		}
+		return dropped(reasonOf(err))
+	}
+
+	// No parameter but the size: notifications of delivery are never asked for.
+	if err := s.client.Mail(e.From, &smtp.MailOptions{Size: int64(len(data))}); err != nil {
 		switch c := classify(err); {
 		case c == permanent && isTooLarge(err):
 			return s.reset(all(dropped(TooLarge)))
@@ -62,7 +67,8 @@ func (s *session) send(from string, rcpts []string, data []byte) ([]Outcome, err
 	}
 
 	accepted := 0
-	for i, rcpt := range rcpts {
+	var doubtful []int
+	for i, rcpt := range e.To {
 		err := s.client.Rcpt(rcpt, nil)
 		switch classify(err) {
 		case success:
@@ -70,9 +76,11 @@ func (s *session) send(from string, rcpts []string, data []byte) ([]Outcome, err
 		case temporary:
 			outcomes[i] = retryLater(Deferred)
 		case permanent:
-			outcomes[i] = dropped(Refused)
-			if isPolicy(err) && !s.proven.Load() {
-				outcomes[i] = retryLater(Unavailable)
+			if outcomes[i] = refusal(err); outcomes[i].Status == Dropped {
+				outcomes[i].Reason = Refused // a full mailbox is not a large mail
+				e.settled(i)
+			} else if !namesRelaying(err) {
+				doubtful = append(doubtful, i)
 			}
 		case unwelcome:
 			return all(retryLater(Unavailable)), fmt.Errorf("%w: %s", errRejected, codeOf(err))
@@ -83,6 +91,11 @@ func (s *session) send(from string, rcpts []string, data []byte) ([]Outcome, err
 	if accepted == 0 {
 		return s.reset(outcomes)
 	}
+	// A server that takes this very mail for somebody means those whom it refused.
+	for _, i := range doubtful {
+		outcomes[i] = dropped(Refused)
+		e.settled(i)
+	}
 
 	w, err := s.client.Data()
 	switch classify(err) {
@@ -90,7 +103,7 @@ func (s *session) send(from string, rcpts []string, data []byte) ([]Outcome, err
 	case temporary:
 		return s.reset(all(retryLater(Deferred)))
 	case permanent:
-		return s.reset(all(dropped(reasonOf(err))))
+		return s.reset(all(refusal(err)))
 	case unwelcome:
 		return all(retryLater(Unavailable)), fmt.Errorf("%w: %s", errRejected, codeOf(err))
 	case broken:
@@ -102,12 +115,12 @@ func (s *session) send(from string, rcpts []string, data []byte) ([]Outcome, err
 	err = w.Close()
 	switch classify(err) {
 	case success:
-		s.proven.Store(true)
+		s.host.tookMail()
 		return all(delivered()), nil
 	case temporary:
 		return all(retryLater(Deferred)), nil
 	case permanent:
-		return all(dropped(reasonOf(err))), nil
+		return all(refusal(err)), nil
 	case unwelcome:
 		return all(retryLater(Unavailable)), fmt.Errorf("%w: %s", errRejected, codeOf(err))
 	}
@@ -141,109 +154,4 @@ func (s *session) close(good bool) {
 	}
 	s.unwatch()
 	_ = s.client.Close()
-}
-
-// class sorts what a command can end with.
-type class uint8
-
-const (
-	success   class = iota
-	temporary       // 4xx
-	permanent       // 5xx
-	unwelcome       // 5xx that is about us, not about the mail
-	broken          // no answer, none that SMTP knows, or 421: the server is closing
-)
-
-func classify(err error) class {
-	if err == nil {
-		return success
-	}
-	var answer *smtp.SMTPError
-	if !errors.As(err, &answer) {
-		return broken
-	}
-	switch answer.Code {
-	case 421:
-		return broken
-	case 530, 534, 535, 538: // RFC 4954, 6: authentication or encryption is missing
-		return unwelcome
-	}
-	switch answer.Code / 100 {
-	case 4:
-		return temporary
-	case 5:
-		return permanent
-	}
-	return broken
-}
-
-// isClosing reports whether err is the answer that the server closes the connection: what it answers has not been done.
-func isClosing(err error) bool {
-	var answer *smtp.SMTPError
-	return errors.As(err, &answer) && answer.Code == 421
-}
-
-func isTooLarge(err error) bool {
-	var answer *smtp.SMTPError
-	return errors.As(err, &answer) && (answer.Code == 552 || answer.EnhancedCode == smtp.EnhancedCode{5, 3, 4})
-}
-
-// isPolicy reports whether an answer refuses for security or policy reasons (RFC 3463, 3.8): "relay access denied" is one of them.
-func isPolicy(err error) bool {
-	var answer *smtp.SMTPError
-	return errors.As(err, &answer) && answer.EnhancedCode[0] == 5 && answer.EnhancedCode[1] == 7
-}
-
-func reasonOf(err error) Reason {
-	if isTooLarge(err) {
-		return TooLarge
-	}
-	return Refused
-}
-
-// codeOf is an answer without its words.
-func codeOf(err error) string {
-	var answer *smtp.SMTPError
-	if !errors.As(err, &answer) {
-		return "no answer"
-	}
-	if e := answer.EnhancedCode; e != smtp.EnhancedCodeNotSet && e != smtp.NoEnhancedCode {
-		return fmt.Sprintf("answer %d %d.%d.%d", answer.Code, e[0], e[1], e[2])
-	}
-	return fmt.Sprintf("answer %d", answer.Code)
-}
-
-// lost makes an error of sentinel without the words of an answer. What the network says is kept: it names the server only.
-func lost(sentinel, err error) error {
-	var answer *smtp.SMTPError
-	var protocol textproto.ProtocolError
-	if errors.As(err, &answer) || errors.As(err, &protocol) {
-		return fmt.Errorf("%w: %s", sentinel, codeOf(err))
-	}
-	return fmt.Errorf("%w: %w", sentinel, err)
-}
-
-// spoken makes the words of a server fit to be shown: quoted, and not too many. It is for answers that were given before the
-// server was told a recipient.
-func spoken(err error) error {
-	const most = 200
-	text := ""
-	var answer *smtp.SMTPError
-	var plain *textproto.Error
-	var protocol textproto.ProtocolError
-	switch {
-	case errors.As(err, &protocol):
-		return fmt.Errorf("%.*q", most, string(protocol))
-	case errors.As(err, &answer):
-		text = answer.Message
-	case errors.As(err, &plain):
-		answer = &smtp.SMTPError{Code: plain.Code}
-		text = plain.Msg
-	default:
-		return err
-	}
-	if len(text) > most {
-		text = text[:most] + "..."
-	}
-	return fmt.Errorf("%s %q", codeOf(answer), text)
 }

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"mixminion/internal/logging"
@@ -16,7 +16,7 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// smartHost is the mail server that takes all mail of an exit, and how to talk to it.
+// smartHost is a mail server that takes the mail of an exit, how to talk to it, and how it has behaved.
 type smartHost struct {
 	addr             string // host:port
 	mode             TLSMode
@@ -29,7 +29,51 @@ type smartHost struct {
 	dialTimeout      time.Duration
 	dial             func(ctx context.Context, network, address string) (net.Conn, error)
 	log              *slog.Logger
-	proven           atomic.Bool // it has taken a mail from us
+	now              func() time.Time
+
+	mu         sync.Mutex
+	took       time.Time // when it last took a mail from us
+	refusals   int       // mails in a row since then of which it refused everything, for reasons that may be about us
+	asideUntil time.Time
+}
+
+// tookMail takes note that the server has taken a mail.
+func (h *smartHost) tookMail() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.took, h.refusals, h.asideUntil = h.now(), 0, time.Time{}
+}
+
+// believed reports whether the server has taken a mail since a time, so that what it refuses now is more likely unwanted than we are.
+func (h *smartHost) believed(since time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.took.IsZero() && !h.took.Before(since)
+}
+
+// maxRefusals is how many mails in a row a server may refuse before others are asked first.
+const maxRefusals = 5
+
+// refusedAll takes note that the server took nothing of a mail, and may mean us by it.
+func (h *smartHost) refusedAll() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.refusals++; h.refusals >= maxRefusals {
+		h.asideUntil = h.now().Add(asideFor)
+	}
+}
+
+// aside puts the server behind all others until a time.
+func (h *smartHost) aside(until time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.asideUntil = until
+}
+
+func (h *smartHost) isAside(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return now.Before(h.asideUntil)
 }
 
 // connect makes a connection that is ready for the first mail. It ends when ctx does.
@@ -39,10 +83,7 @@ func (h *smartHost) connect(ctx context.Context) (*session, error) {
 		h.log.Warn("the mail server offers TLS and fails at it; going on without", "server", logging.Public(h.addr), "error", err)
 		s, err = h.open(ctx, TLSOff)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("mail server %s: %w", h.addr, err)
-	}
-	return s, nil
+	return s, err
 }
 
 func (h *smartHost) open(ctx context.Context, mode TLSMode) (_ *session, err error) {
@@ -52,7 +93,7 @@ func (h *smartHost) open(ctx context.Context, mode TLSMode) (_ *session, err err
 	if err != nil {
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
-	s := &session{proven: &h.proven, unwatch: context.AfterFunc(ctx, func() { _ = raw.Close() })}
+	s := &session{host: h, unwatch: context.AfterFunc(ctx, func() { _ = raw.Close() })}
 	defer func() {
 		if err != nil {
 			s.unwatch()

@@ -27,10 +27,13 @@ var queued = time.Date(2026, 11, 22, 18, 36, 57, 0, time.UTC)
 // config is that of an exit whose mail goes to addr in the clear.
 func config(addr string) delivery.SMTPConfig {
 	return delivery.SMTPConfig{
-		Mail:    mail.Options{ReturnAddress: "nobody@exit.example.org", AllowFrom: true},
-		Server:  addr,
-		TLS:     delivery.TLSOff,
-		Timeout: 20 * time.Second,
+		Mail: mail.Options{ReturnAddress: "nobody@exit.example.org", AllowFrom: true},
+		TransportConfig: delivery.TransportConfig{
+			Servers: []string{addr},
+			TLS:     delivery.TLSOff,
+			Timeout: 20 * time.Second,
+			Now:     func() time.Time { return queued.Add(time.Hour) },
+		},
 	}
 }
 

@@ -1,11 +1,9 @@
 package mix
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -102,24 +100,11 @@ var algorithms = map[config.MixAlgorithm]Algorithm{
 
 func smtpExit(c *config.DeliverySMTP, contact string, paths config.ServerPaths, home string, log *slog.Logger) (ExitConfig, error) {
 	base := paths.BaseDir
-	tls, err := delivery.ParseTLSMode(string(c.SMTPTLS))
+	form, err := MailOptions(&c.Mail, contact, base, home)
 	if err != nil {
 		return ExitConfig{}, err
 	}
-	if c.SMTPServer.Host == "" {
-		return ExitConfig{}, errors.New("SMTPServer is not given; SendmailCommand is not available in this version")
-	}
-	server := c.SMTPServer.Address(25)
-	if tls == delivery.TLSImplicit {
-		server = c.SMTPServer.Address(465)
-	}
-	var password []byte
-	if file := c.SMTPPasswordFile.In(base, home); file != "" {
-		if password, err = os.ReadFile(file); err != nil {
-			return ExitConfig{}, fmt.Errorf("SMTPPasswordFile: %w", err)
-		}
-	}
-	form, err := MailOptions(&c.Mail, contact, base, home)
+	transport, err := TransportConfig(&c.Relay, base, home, log)
 	if err != nil {
 		return ExitConfig{}, err
 	}
@@ -130,9 +115,7 @@ func smtpExit(c *config.DeliverySMTP, contact string, paths config.ServerPaths, 
 	exit, err := delivery.NewSMTP(delivery.SMTPConfig{
 		Mail:        form,
 		MaximumSize: int(c.SizeLimit()), MaximumRecipients: c.MaximumRecipients, Blocked: unwilling.Has,
-		Server: server, TLS: tls, CAFile: c.SMTPCAFile.In(base, home),
-		Username: c.SMTPUser, Password: delivery.Secret(bytes.TrimRight(password, "\r\n")),
-		HelloName: string(c.SMTPHelo), Logger: log,
+		TransportConfig: transport,
 	})
 	if err != nil {
 		return ExitConfig{}, err

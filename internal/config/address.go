@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -84,6 +85,37 @@ func (v *HostPort) String() string {
 }
 
 func (v *HostPort) Kind() string { return "host or host:port" }
+
+// HostPorts is a repeatable key, one [HostPort] to a line, in the order in which
+// they are to be used.
+type HostPorts []HostPort
+
+func (v *HostPorts) Set(text string) error {
+	var one HostPort
+	if err := one.Set(text); err != nil {
+		return err
+	}
+	if slices.Contains(*v, one) {
+		return fmt.Errorf("%s is given twice", quote(text))
+	}
+	*v = append(*v, one)
+	return nil
+}
+
+func (v *HostPorts) Values() []string {
+	var out []string
+	for _, one := range *v {
+		out = append(out, one.String())
+	}
+	return out
+}
+func (v *HostPorts) String() string { return strings.Join(v.Values(), "; ") }
+func (v *HostPorts) Kind() string   { return "host or host:port" }
+
+// isLoopback reports whether all of them are this machine by their very name.
+func (v HostPorts) isLoopback() bool {
+	return !slices.ContainsFunc(v, func(one HostPort) bool { return !one.isLoopback() })
+}
 
 // isLoopback reports whether the host is this machine by its very name.
 func (v HostPort) isLoopback() bool {

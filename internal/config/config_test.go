@@ -468,7 +468,7 @@ func TestFormatRoundTrip(t *testing.T) {
 	s.Directory.ClientVersions = List{"0.0.8", "0.1.0"}
 	s.Directories.ServerURL = URLBases{"http://a/", "https://b/c/"}
 	s.Directories.Authority = Authorities{{strings.Repeat("A1", 20), "http://a/"}, {strings.Repeat("B2", 20), "http://b/"}}
-	s.DeliverySMTP.SMTPServer = HostPort{"::1", 25}
+	s.DeliverySMTP.SMTPServer = HostPorts{{"::1", 25}, {"backup.example.com", 0}}
 	s.DeliverySMTP.FromTag = ""
 	text := Format(s)
 	back, err := ParseServer(text, "formatted")

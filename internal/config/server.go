@@ -168,9 +168,9 @@ func (m *Mail) SizeLimit() Size {
 	return max(32*KB, (m.MaximumSize+KB-1)/KB*KB)
 }
 
-// Relay says to which mail server an exit hands its mail, and how.
+// Relay says to which mail servers, or command, an exit hands its mail, and how.
 type Relay struct {
-	SMTPServer       HostPort
+	SMTPServer       HostPorts
 	SMTPTLS          TLSMode
 	SMTPUser         string
 	SMTPPasswordFile Path

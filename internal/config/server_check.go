@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -186,10 +187,17 @@ func (m *Mail) check(p *problems, in string) {
 
 func (r *Relay) check(p *problems, in string) {
 	switch {
-	case r.SMTPServer.Host != "" && len(r.SendmailCommand) > 0:
+	case len(r.SMTPServer) > 0 && len(r.SendmailCommand) > 0:
 		p.add(in, "SendmailCommand", "is given together with SMTPServer; keep one of them")
-	case r.SMTPServer.Host == "":
-		p.add(in, "SMTPServer", "is missing; without a mail server every message would be lost")
+	case len(r.SendmailCommand) > 0:
+		if slices.Contains(r.SendmailCommand[1:], "-t") {
+			p.add(in, "SendmailCommand", "must not have -t: each recipient has a run of the command of its own, and with -t each would reach all of them")
+		}
+		if r.SMTPUser != "" {
+			p.add(in, "SMTPUser", "is given with SendmailCommand, which logs in nowhere")
+		}
+	case len(r.SMTPServer) == 0:
+		p.add(in, "SMTPServer", "is missing; without a mail server, or SendmailCommand, every message would be lost")
 	}
 	if r.SMTPUser == "" {
 		if r.SMTPPasswordFile != "" {

@@ -323,7 +323,9 @@ func (m *Mail) keys() []Key {
 func (r *Relay) keys() []Key {
 	return []Key{
 		{Name: "SMTPServer", To: &r.SMTPServer, Example: "localhost",
-			Doc: "The mail server, host or host:port, that takes the mail. Needed when Enabled. The port is 25 or, with SMTPTLS implicit, 465 unless given."},
+			Doc: "The mail server, host or host:port, that takes the mail; IPv6 addresses in brackets. The port is 25 or, with SMTPTLS implicit, 465 unless given. " +
+				"May stand more than once: the next one is asked when those above it cannot be reached or take no mail from this mix, for a quarter of an hour at a time. " +
+				"The keys below hold for all of them. This key or SendmailCommand is needed when Enabled."},
 		{Name: "SMTPTLS", To: &r.SMTPTLS, Default: "opportunistic",
 			Doc: "off; opportunistic: encrypt if the mail server offers it; required: STARTTLS with a good certificate or nothing; implicit: TLS from the first byte with a good certificate."},
 		{Name: "SMTPUser", To: &r.SMTPUser,
@@ -335,7 +337,8 @@ func (r *Relay) keys() []Key {
 			Doc:     "The name to greet the mail server with. The default does not tell the name of this machine."},
 		{Name: "SMTPCAFile", To: &r.SMTPCAFile,
 			Doc: "A PEM file of the certificates to trust, instead of the system's."},
-		{Name: "SendmailCommand", To: &r.SendmailCommand, Unused: later,
-			Doc: "A command that takes the mail, instead of a mail server."},
+		{Name: "SendmailCommand", To: &r.SendmailCommand, Example: "/usr/sbin/sendmail",
+			Doc: "A command that takes the mail, instead of a mail server: a program and its arguments, separated by blanks; no shell looks at them. " +
+				"It is run for each recipient, with -i -f ReturnAddress -- RECIPIENT added, and must say by the exit codes of sysexits.h what became of the mail."},
 	}
 }

@@ -142,7 +142,8 @@ func (n *Network) open(ctx context.Context, o Options, name string) (*Node, net.
 func config(o Options, name string, port uint16) (mix.Config, error) {
 	exit, err := delivery.NewSMTP(delivery.SMTPConfig{
 		Mail:        mail.Options{ReturnAddress: "nobody@" + name + ".example", AllowFrom: true},
-		MaximumSize: MaximumSize, MaximumRecipients: packet.MaxRecipients, Server: o.SMTP, TLS: delivery.TLSOff, Logger: o.Logger,
+		MaximumSize: MaximumSize, MaximumRecipients: packet.MaxRecipients,
+		TransportConfig: delivery.TransportConfig{Servers: []string{o.SMTP}, TLS: delivery.TLSOff, Logger: o.Logger},
 	})
 	if err != nil {
 		return mix.Config{}, err

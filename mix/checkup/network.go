@@ -94,9 +94,13 @@ func (c *checker) mailServer() {
 	ctx, cancel := context.WithTimeout(c.ctx, patience)
 	defer cancel()
 	if err := c.host.MailServer(ctx); err != nil {
-		c.add(Problem, "mail server", "start it, or correct SMTPServer, SMTPTLS, SMTPUser and SMTPPasswordFile in [Delivery/SMTP]; "+
+		c.add(Problem, "mail server", "start it, or correct SMTPServer, SMTPTLS, SMTPUser and SMTPPasswordFile, or SendmailCommand, in [Delivery/SMTP]; "+
 			"until it answers, mail waits here", "%v", err)
 		return
 	}
-	c.add(OK, "mail server", "", "%s answers", c.cfg.DeliverySMTP.SMTPServer.String())
+	if smtp := &c.cfg.DeliverySMTP; len(smtp.SendmailCommand) > 0 {
+		c.add(OK, "mail server", "", "%s is there", smtp.SendmailCommand[0])
+	} else {
+		c.add(OK, "mail server", "", "%s answers", smtp.SMTPServer.String())
+	}
 }
