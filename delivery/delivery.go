@@ -100,11 +100,14 @@ const (
 	// Unsure means: the connection broke after the message and before the answer. It may have arrived, and will be sent again with the
 	// same Message-ID.
 	Unsure
+	// Ceiling means: not even tried, because the recipient has had its share of mails for today. It comes with Retry and is no failure.
+	Ceiling
 )
 
 var reasonNames = [...]string{
 	None: "none", Malformed: "malformed", Blocked: "blocked", Corrupt: "corrupt", TooLarge: "too large", Refused: "refused",
 	Deferred: "deferred", Unavailable: "unavailable", Unsure: "unsure",
+	Ceiling: "ceiling",
 }
 
 // String names the reason for statistics.
@@ -121,6 +124,9 @@ type Outcome struct {
 	Reason Reason
 	// Served comes with Retry, for a message with several addresses: those that are done with, for the Item of the next attempt.
 	Served uint8
+	// Held comes with Retry, too: the addresses, as in Served, that were not tried because they have had their share for today. The time
+	// that the others have for further attempts does not count for them. Reason is Ceiling when there are no others.
+	Held uint8
 }
 
 func delivered() Outcome            { return Outcome{Status: Delivered} }

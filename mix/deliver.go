@@ -25,12 +25,13 @@ func (d *dispatcher) deliver(ctx context.Context, queue string, typ packet.Routi
 	x := d.mix.live.Load().exit(typ)
 	if x == nil {
 		// The operator switched this exit off after the packet was accepted. It waits in case that is undone, until its time is over.
-		_, a.left, a.fatal = d.waiting(queue, Schedule{defaultKeep})
+		x = &ExitConfig{Retry: Schedule{defaultKeep}}
+		_, a.left, a.fatal = d.waiting(queue, a.expired(x))
 		a.due = a.now.Add(time.Hour)
 		return a.ended
 	}
 	a.exit = x
-	items, held, err := d.waiting(queue, x.Retry)
+	items, held, err := d.waiting(queue, a.expired(x))
 	if err != nil {
 		a.fatal = err
 		return a.ended
@@ -82,6 +83,12 @@ func (a *attempt) keep(until time.Time) {
 	}
 }
 
+// expired says which messages of an exit are given up unseen.
+func (a *attempt) expired(x *ExitConfig) func(store.Item) bool {
+	margin := a.d.mix.live.Load().Interval
+	return func(it store.Item) bool { return len(x.Retry) > 0 && x.expired(it, a.now, margin) }
+}
+
 // outcome takes what the exit says of one message.
 func (a *attempt) outcome(id uint64, o delivery.Outcome) {
 	it, ok := a.open[id]
@@ -89,42 +96,108 @@ func (a *attempt) outcome(id uint64, o delivery.Outcome) {
 		return
 	}
 	delete(a.open, id)
+	if o.Status == delivery.Retry && o.Reason == delivery.Ceiling {
+		a.hold(it, o.Served)
+		return
+	}
 	a.d.mix.stats.add(attemptedDelivery, 1)
 	planned, ok := a.exit.dueAt(it)
 	early := ok && planned.After(a.now)
-	it.Attempts++
-	it.LastAttempt = a.d.mix.roundedNow()
-	at, more := a.exit.dueAt(it)
+	t := triesOf(it)
+	known := t.served
+	t.served |= o.Served
+	next := it
+	next.LastAttempt = a.d.mix.roundedNow()
+	counted := t
+	counted.attempts++
+	counted.late = t.late || t.held
+	counted.held = false
+	next.Attempts = counted.pack()
+	at, more := a.exit.dueAt(next)
 	switch {
 	case o.Status == delivery.Delivered:
 		a.d.mix.stats.add(successfulDelivery, 1)
 		a.d.mix.counts.delivered.Add(1)
 		a.finished(it.ID)
-	case o.Status == delivery.Dropped || !more && !early:
+	case o.Status == delivery.Dropped || !more && !early && o.Held == 0:
 		a.d.mix.stats.add(unretriableDelivery, 1)
 		a.d.mix.counts.dropped.Add(1)
 		a.finished(it.ID)
+	case !more && !early:
+		// The time of those that were tried is over, not that of the others.
+		a.d.mix.stats.add(failedDelivery, 1)
+		a.hold(it, o.Served|^o.Held)
+	case early:
+		a.d.mix.stats.add(failedDelivery, 1)
+		if t.served != known {
+			it.Attempts = t.pack()
+			a.note(it, true)
+		}
+		a.keep(planned)
 	default:
 		a.d.mix.stats.add(failedDelivery, 1)
-		if o.Served != 0 {
-			a.d.mu.Lock()
-			a.d.served[it.ID] = o.Served
-			a.d.mu.Unlock()
-		}
-		if early {
-			a.keep(planned)
-			return
-		}
-		// On a full disk the count of attempts is lost; the message is tried once more for that.
-		err := a.d.mix.store.Note([]store.ID{it.ID}, it.Attempts, it.LastAttempt)
-		if err != nil && !errors.Is(err, store.ErrFull) && a.fatal == nil {
+		a.note(next, t.served != known)
+		a.keepFrom(at)
+	}
+}
+
+// hold keeps a message that could not be tried because its open addresses have had their share of the day.
+func (a *attempt) hold(it store.Item, served uint8) {
+	t := triesOf(it)
+	known := t.served
+	t.served |= served
+	t.held = true
+	it.Attempts, it.LastAttempt = t.pack(), a.d.mix.roundedNow()
+	a.note(it, t.served != known)
+	at, _ := a.exit.dueAt(it)
+	a.keepFrom(at)
+}
+
+// settle takes note that more addresses of a message are done with while the exit is at work on the others.
+func (a *attempt) settle(id store.ID, served uint8) {
+	it, ok := a.open[uint64(id)]
+	t := triesOf(it)
+	if !ok || t.served|served == t.served {
+		return
+	}
+	t.served |= served
+	it.Attempts = t.pack()
+	a.open[uint64(id)] = it
+	a.note(it, true)
+}
+
+// note stores what is known of a message. Whom it has reached must be durable: else they would get it twice after a crash. The rest may be
+// lost, for one attempt more.
+func (a *attempt) note(it store.Item, durably bool) {
+	note := a.d.mix.store.Note
+	if durably {
+		note = a.d.mix.store.NoteNow
+	}
+	if err := note([]store.ID{it.ID}, it.Attempts, it.LastAttempt); err != nil {
+		a.notNoted(it, err)
+	}
+}
+
+// notNoted sees to it that a full disk makes the mix forget only when it ends.
+func (a *attempt) notNoted(it store.Item, err error) {
+	if !errors.Is(err, store.ErrFull) {
+		if a.fatal == nil {
 			a.fatal = fmt.Errorf("note the outcome of a delivery: %w", err)
 		}
-		if floor := a.now.Add(min(a.d.mix.live.Load().Interval, time.Minute)); at.Before(floor) {
-			at = floor
-		}
-		a.keep(at)
+		return
 	}
+	a.d.mu.Lock()
+	defer a.d.mu.Unlock()
+	a.d.served[it.ID] = triesOf(it).served
+	a.d.mix.warnFull()
+}
+
+// keepFrom is keep, but not at once.
+func (a *attempt) keepFrom(at time.Time) {
+	if floor := a.now.Add(min(a.d.mix.live.Load().Interval, time.Minute)); at.Before(floor) {
+		at = floor
+	}
+	a.keep(at)
 }
 
 // finished erases a message that is done with. The fragments of one message go together: some of them, come back after a crash, could
@@ -160,10 +233,11 @@ func (a *attempt) messages(items []store.Item) iter.Seq[delivery.Item] {
 	return func(yield func(delivery.Item) bool) {
 		err := a.d.contents(items, func(it store.Item, rec record) bool {
 			a.d.mu.Lock()
-			served := a.d.served[it.ID]
+			served := triesOf(it).served | a.d.served[it.ID]
 			a.d.mu.Unlock()
 			return yield(delivery.Item{
-				ID: uint64(it.ID), Type: rec.typ, Info: rec.info, Served: served, Payload: rec.payload, Nonce: rec.nonce,
+				ID: uint64(it.ID), Type: rec.typ, Info: rec.info, Served: served, Settle: func(served uint8) { a.settle(it.ID, served) },
+				Payload: rec.payload, Nonce: rec.nonce,
 				Queued: time.Unix(int64(it.Queued), 0).UTC(),
 			}) && a.fatal == nil
 		}, a.gone)
@@ -171,20 +245,4 @@ func (a *attempt) messages(items []store.Item) iter.Seq[delivery.Item] {
 			a.fatal = err
 		}
 	}
-}
-
-// dueAt returns when an attempt at the message is due; false when its schedule is over. Each attempt uses up a point of the
-// schedule at least, since the time of the last one is stored rounded down and says too little.
-func (x *ExitConfig) dueAt(it store.Item) (time.Time, bool) {
-	at, last := time.Unix(int64(it.Queued), 0), time.Unix(int64(it.LastAttempt), 0)
-	if it.Attempts == 0 {
-		return at, true
-	}
-	for i, d := range x.Retry {
-		at = at.Add(d)
-		if i >= int(it.Attempts)-1 && at.After(last) {
-			return at, true
-		}
-	}
-	return time.Time{}, false
 }

@@ -45,8 +45,7 @@ type dispatcher struct {
 	// owed holds packets that are done with and could not be erased, because the disk is full. They must not be sent again.
 	mu   sync.Mutex
 	owed map[store.ID]bool
-	// served holds the addresses of a message that are done with while others are to be tried again. It is forgotten with the process:
-	// then all of them get the mail once more, with the Message-ID that it had.
+	// served holds what a full disk did not let be noted of the addresses that are done with while others are to be tried again.
 	served map[store.ID]uint8
 	// visits are next hops to which JUNK is to go though nothing waits for them, by the names that their queues would have.
 	visits map[string]bool
@@ -366,17 +365,16 @@ func (d *dispatcher) payOff() error {
 
 // waiting returns the packets of a queue that are to be sent, and how many it holds in all: those whose schedule is over are erased, and
 // those that should have been erased are left out.
-func (d *dispatcher) waiting(queue string, retry Schedule) (items []store.Item, held int, err error) {
+func (d *dispatcher) waiting(queue string, expired func(store.Item) bool) (items []store.Item, held int, err error) {
 	items = d.mix.store.Queue(queue, 0)
 	held = len(items)
-	limit := d.mix.cfg.Clock.Now().Add(-retry.Total() - d.mix.live.Load().Interval)
 	kept := items[:0]
 	var over []store.ID
 	d.mu.Lock()
 	for _, it := range items {
 		switch {
 		case d.owed[it.ID]:
-		case len(retry) > 0 && time.Unix(int64(it.Queued), 0).Before(limit):
+		case expired(it):
 			over = append(over, it.ID)
 		default:
 			kept = append(kept, it)

@@ -25,7 +25,7 @@ const (
 // only once the hop has said that it has it.
 func (d *dispatcher) relay(ctx context.Context, queue string, next packet.Hop, visit bool) ended {
 	e := ended{queue: queue}
-	items, _, err := d.waiting(queue, d.mix.live.Load().OutgoingRetry)
+	items, _, err := d.waiting(queue, d.outOfTime())
 	if err != nil || len(items) == 0 && !visit {
 		e.fatal = err
 		return e
@@ -115,5 +115,14 @@ func drainable(ctx context.Context) (drained context.Context, inFlight *atomic.I
 	return drained, inFlight, func() {
 		stop()
 		cancel()
+	}
+}
+
+// outOfTime says which packets for a next hop are given up.
+func (d *dispatcher) outOfTime() func(store.Item) bool {
+	live := d.mix.live.Load()
+	limit := d.mix.cfg.Clock.Now().Add(-live.OutgoingRetry.Total() - live.Interval)
+	return func(it store.Item) bool {
+		return len(live.OutgoingRetry) > 0 && time.Unix(int64(it.Queued), 0).Before(limit)
 	}
 }

@@ -195,6 +195,25 @@ func (s *Store) Note(ids []ID, attempts uint16, last uint32) error {
 		return err
 	}
 	defer s.life.RUnlock()
+	_, err := s.note(ids, attempts, last)
+	return err
+}
+
+// NoteNow is Note that returns when the state is durable.
+func (s *Store) NoteNow(ids []ID, attempts uint16, last uint32) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.life.RUnlock()
+	lsn, err := s.note(ids, attempts, last)
+	if err == nil && lsn > 0 {
+		err = s.syncTo(lsn)
+	}
+	return err
+}
+
+// note appends the frame with the retry state of packets, and returns the length of the journal with it; 0 when there is none.
+func (s *Store) note(ids []ID, attempts uint16, last uint32) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := record{kind: kindNote, notes: make([]noteEntry, 0, len(ids))}
@@ -204,17 +223,17 @@ func (s *Store) Note(ids []ID, attempts uint16, last uint32) error {
 		}
 	}
 	if len(r.notes) == 0 {
-		return nil
+		return 0, nil
 	}
 	if err := s.appendTable(&r); err != nil {
-		return fmt.Errorf("note: %w", err)
+		return 0, fmt.Errorf("note: %w", err)
 	}
 	for _, n := range r.notes {
 		slot, _ := s.packets.find(n.id)
 		rc := s.packets.at(slot)
 		rc.last, rc.attempts = last, attempts
 	}
-	return nil
+	return s.written, nil
 }
 
 // Done erases packets and returns when that is durable: the flavour for exits, where a packet that comes back

@@ -1,0 +1,57 @@
+package mix
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"mixminion/internal/store"
+)
+
+func TestTriesPack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := tries{
+			attempts: rapid.Uint8().Draw(t, "attempts"), late: rapid.Bool().Draw(t, "late"), held: rapid.Bool().Draw(t, "held"),
+			served: rapid.Uint8().Draw(t, "served"),
+		}
+		got := triesOf(store.Item{Attempts: want.pack()})
+		want.attempts = min(want.attempts, maxTries)
+		if got != want {
+			t.Fatalf("%+v, want %+v", got, want)
+		}
+	})
+	// What was stored before there was more than a count.
+	if got := triesOf(store.Item{Attempts: 21}); got != (tries{attempts: 21}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A message that was held has the whole of its retry schedule after that.
+func TestHeldIsDue(t *testing.T) {
+	x := &ExitConfig{Retry: Schedule{7 * time.Hour, 7 * time.Hour}}
+	queued := time.Date(2026, 11, 22, 12, 30, 0, 0, time.UTC)
+	held := store.Item{
+		Queued: uint32(queued.Unix()), LastAttempt: uint32(queued.Add(2 * time.Hour).Unix()), Attempts: tries{attempts: 1, held: true}.pack(),
+	}
+	midnight := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
+	if at, ok := x.dueAt(held); !ok || !at.Equal(midnight) {
+		t.Errorf("due at %v, %t", at, ok)
+	}
+	last := midnight.Add(5 * day)
+	for n, want := range []time.Time{last.Add(7 * time.Hour), last.Add(7 * time.Hour), {}} {
+		late := store.Item{
+			Queued: held.Queued, LastAttempt: uint32(last.Unix()), Attempts: tries{attempts: uint8(n + 1), late: true}.pack(),
+		}
+		if at, ok := x.dueAt(late); !at.Equal(want) || ok == want.IsZero() {
+			t.Errorf("after %d attempts due at %v, %t", n+1, at, ok)
+		}
+	}
+	end := queued.Add(14*time.Hour + maxHeld)
+	if x.expired(held, end, 0) || !x.expired(held, end.Add(time.Second), 0) {
+		t.Error("a message that is held does not wait a week longer")
+	}
+	if plain := (store.Item{Queued: held.Queued}); !x.expired(plain, queued.Add(15*time.Hour), 0) {
+		t.Error("a message that was never held waits too long")
+	}
+}
