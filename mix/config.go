@@ -15,6 +15,7 @@ import (
 	"mixminion/internal/clock"
 	"mixminion/internal/config"
 	"mixminion/internal/crypt"
+	"mixminion/internal/vault"
 	"mixminion/mmtp"
 	"mixminion/packet"
 )
@@ -39,6 +40,9 @@ type Config struct {
 	IncomingLinks       []string // how: directory.MMTPProtocols; nil means over IPv4
 	MaxIncoming         int      // connections; 0 means the default of package mmtp
 	IncomingIdleTimeout time.Duration
+
+	// Vault, if not nil, is the master key under which secrets are encrypted on the disk.
+	Vault *vault.Vault
 
 	// StatsFile is where counts are written after each StatsInterval, in whole hours, if LogStats; "" means nowhere.
 	StatsFile     string

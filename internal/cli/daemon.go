@@ -29,6 +29,7 @@ import (
 type daemon struct {
 	s          *streams
 	file, home string
+	passphrase passphrase // for StoreKey
 	begun      time.Time
 	output     logFile
 	log        *slog.Logger
@@ -41,8 +42,8 @@ type daemon struct {
 }
 
 // start runs what the configuration enables until ctx is done, or until it is told to stop.
-func start(ctx context.Context, s *streams, file string) (err error) {
-	d := &daemon{s: s, begun: time.Now()}
+func start(ctx context.Context, s *streams, file string, p passphrase) (err error) {
+	d := &daemon{s: s, passphrase: p, begun: time.Now()}
 	if d.home, err = os.UserHomeDir(); err != nil {
 		return fmt.Errorf("find the home directory: %w", err)
 	}
@@ -135,7 +136,11 @@ func (d *daemon) openLog(name string) error {
 func (d *daemon) roles(ctx context.Context) (roles []role, err error) {
 	if d.cfg.IncomingMMTP.Enabled {
 		var r role
-		if r, d.mix, err = mixRole(ctx, d.s, d.cfg, d.file, d.home, d.log); err != nil {
+		key, err := unlock(ctx, d.s, d.cfg, d.home, d.passphrase)
+		if err != nil {
+			return roles, err
+		}
+		if r, d.mix, err = mixRole(ctx, d.s, d.cfg, d.file, d.home, key, d.log); err != nil {
 			return roles, err
 		}
 		roles = append(roles, r)

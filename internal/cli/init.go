@@ -24,8 +24,9 @@ const systemConfig = "/etc/mixminion/mixminiond.conf"
 
 // initOptions are the answers that may be given beforehand.
 type initOptions struct {
-	nickname, contact, hostname, baseDir, smtp, port string
-	noExit, overwrite                                bool
+	nickname, contact, hostname, baseDir, smtp, port, storeKey string
+	noExit, overwrite                                          bool
+	passphrase                                                 passphrase
 }
 
 func newInit(s *streams, configFile *string) *cobra.Command {
@@ -49,6 +50,9 @@ func newInit(s *streams, configFile *string) *cobra.Command {
 	f.StringVar(&o.port, "port", "", "the `PORT` by which others reach it (default 48099)")
 	f.StringVar(&o.baseDir, "base-dir", "", "the `DIRECTORY` for the mix's files (default ~/.mixminiond, as root /var/lib/mixminion)")
 	f.StringVar(&o.smtp, "smtp", "", "deliver messages by this mail server, `HOST[:PORT]`")
+	f.StringVar(&o.storeKey, "store-key", "", "what unlocks the master key at each start: file `NAME`, passphrase, credential NAME, or none;\n"+
+		"a file that does not exist is made (default none)")
+	o.passphrase.registerStore(cmd)
 	f.BoolVar(&o.noExit, "no-exit", false, "deliver nothing, pass packets on only")
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace the configuration if there is one")
 	return cmd
@@ -86,7 +90,7 @@ func initMix(ctx context.Context, s *streams, file string, o initOptions) error 
 	}
 
 	// The keys come first: if they cannot be made, the same command can be given again.
-	fresh, key, err := makeKeys(s, parsed, home)
+	fresh, key, err := makeKeys(ctx, s, parsed, home, o.passphrase)
 	if err != nil {
 		return err
 	}
@@ -108,7 +112,7 @@ func initMix(ctx context.Context, s *streams, file string, o initOptions) error 
 }
 
 // makeKeys makes keys and descriptor as a first start does, and returns the fingerprint of the identity.
-func makeKeys(s *streams, cfg *config.Server, home string) (fresh bool, key string, err error) {
+func makeKeys(ctx context.Context, s *streams, cfg *config.Server, home string, p passphrase) (fresh bool, key string, err error) {
 	var log logging.Settings
 	log.Set(slog.LevelWarn, false)
 	mixConfig, err := mix.FromConfig(cfg, home, software, newLogger(s, &log, io.Discard))
@@ -117,6 +121,12 @@ func makeKeys(s *streams, cfg *config.Server, home string) (fresh bool, key stri
 	}
 	if err := os.MkdirAll(cfg.Paths(home).BaseDir, 0o700); err != nil {
 		return false, "", fmt.Errorf("make the base directory: %w", err)
+	}
+	if err := makeStoreKey(s, cfg, home); err != nil {
+		return false, "", err
+	}
+	if mixConfig.Vault, err = unlock(ctx, s, cfg, home, p); err != nil {
+		return false, "", err
 	}
 	m, err := mix.Open(mixConfig)
 	if err != nil {
@@ -161,6 +171,11 @@ func askConfig(ctx context.Context, s *streams, o initOptions, base string) (*co
 			prompt: "Host name of this machine, by which others reach it"},
 		{flag: "--base-dir", given: o.baseDir, usual: base, set: func(text string) error { return setBaseDir(cfg, text) },
 			prompt: "Directory for its files"},
+	}
+	if o.storeKey != "" {
+		if err := cfg.Main.StoreKey.Set(o.storeKey); err != nil {
+			return nil, fmt.Errorf("--store-key: %w", err)
+		}
 	}
 	if !o.noExit {
 		questions = append(questions, question{flag: "--smtp or --no-exit", given: o.smtp,

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"mixminion/internal/config"
+	"mixminion/internal/vault"
 	"mixminion/mix"
 
 	"github.com/spf13/cobra"
@@ -44,7 +45,8 @@ func newMixminiond(s *streams) *cobra.Command {
 }
 
 func newStart(s *streams, configFile *string) *cobra.Command {
-	return &cobra.Command{
+	var p passphrase
+	cmd := &cobra.Command{
 		Use:   "start",
 		Short: "Run the mix, the directory authority, or both, in the foreground",
 		Long: "Runs what the configuration enables until it is interrupted: a mix ([Incoming/MMTP]), a\n" +
@@ -53,8 +55,10 @@ func newStart(s *streams, configFile *string) *cobra.Command {
 			"line by which others know it. On SIGTERM or Ctrl-C the mix takes no more packets, acknowledges\n" +
 			"those it has, and ends; everything it holds goes on after the next start.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return start(cmd.Context(), s, *configFile) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return start(cmd.Context(), s, *configFile, p) },
 	}
+	p.registerStore(cmd)
+	return cmd
 }
 
 // A role is one of the things that a daemon can do.
@@ -80,12 +84,12 @@ func runRoles(ctx context.Context, roles []role) error {
 }
 
 // mixRole opens the mix and its sockets.
-func mixRole(ctx context.Context, s *streams, cfg *config.Server, file, home string, log *slog.Logger) (_ role, m *mix.Mix, err error) {
+func mixRole(ctx context.Context, s *streams, cfg *config.Server, file, home string, key *vault.Vault, log *slog.Logger) (_ role, m *mix.Mix, err error) {
 	mixConfig, err := mix.FromConfig(cfg, home, software, log)
 	if err != nil {
 		return role{}, nil, fmt.Errorf("%s: %w", file, err)
 	}
-	mixConfig.Provider = newProvider()
+	mixConfig.Provider, mixConfig.Vault = newProvider(), key
 	m, err = mix.Open(mixConfig)
 	if err != nil {
 		return role{}, nil, err

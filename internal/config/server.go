@@ -48,6 +48,7 @@ type Main struct {
 	LogStats      bool
 	StatsInterval Interval
 
+	StoreKey           StoreKey
 	EncryptIdentityKey bool
 	EncryptPrivateKey  bool
 	IdentityKeyBits    int

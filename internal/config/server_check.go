@@ -253,6 +253,9 @@ func (m *Main) warn(w *warnings) {
 			"and users cannot choose it; make it at least %s", m.PublicKeyLifetime, minUseful)
 	}
 	const in = "Server"
+	if m.StoreKey.From == StoreKeyFile && m.StoreKey.inside(m.BaseDir) {
+		w.add(in, "StoreKey", "the key lies in BaseDir, beside what it encrypts: who takes the one takes both; put it on another device")
+	}
 	if w.file.name != "" && !w.file.Given(in, "BaseDir") {
 		w.add(in, "BaseDir", "is not given; using %s", m.BaseDir)
 	}

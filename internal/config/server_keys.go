@@ -147,6 +147,10 @@ func (m *Main) keys() []Key {
 		{Name: "StatsInterval", To: &m.StatsInterval, Default: "1 day",
 			Doc: "The time that one set of counts covers, in whole hours: finer counts would help to follow packets."},
 
+		{Name: "StoreKey", To: &m.StoreKey, Default: "none",
+			Doc: "What unlocks the master key, under which secrets of this mix are encrypted, at each start: file NAME, a file of 32 random bytes or more, " +
+				"on a device that is not taken together with this disk; passphrase; credential NAME, which systemd passes to the service; " +
+				"or none, and there is no master key."},
 		{Name: "EncryptIdentityKey", To: &m.EncryptIdentityKey, Default: "no", Unused: later,
 			Doc: "Whether to keep the identity key encrypted."},
 		{Name: "EncryptPrivateKey", To: &m.EncryptPrivateKey, Default: "no", Unused: later,

@@ -2,6 +2,8 @@ package vault
 
 import (
 	"bytes"
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -53,6 +55,15 @@ func Key(content []byte) (Secret, error) {
 		return Secret{}, fmt.Errorf("%w: it needs %d to %d bytes, for example of: head -c 32 /dev/urandom | base64", ErrWeakKey, minKey, maxKey)
 	}
 	return Secret{bytes: bytes.Clone(content)}, nil
+}
+
+// NewKey makes the content of a key file: 32 random bytes in base64, and a line end.
+func NewKey() ([]byte, error) {
+	b := make([]byte, minKey)
+	if _, err := rand.Read(b); err != nil {
+		return nil, fmt.Errorf("make key: %w", err)
+	}
+	return append(base64.StdEncoding.AppendEncode(nil, b), '\n'), nil
 }
 
 // KeyFile reads a key from a file that only its owner can read.

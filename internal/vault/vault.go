@@ -31,6 +31,9 @@ var (
 	ErrCorrupt = errors.New("vault: damaged")
 )
 
+// FileName is the usual name of the file, in the base directory of a daemon.
+const FileName = "vault"
+
 // KeyLen is the length of the master key and of all subkeys, in bytes.
 const KeyLen = 32
 
