@@ -36,6 +36,7 @@ type Finding struct {
 // A Host is where a checkup looks beside the files. The zero value of each field stands for the real thing.
 type Host struct {
 	LookupHost func(ctx context.Context, name string) ([]netip.Addr, error)
+	LookupTXT  func(ctx context.Context, name string) ([]string, error)
 	Listen     func(ctx context.Context, addr netip.AddrPort) error // whether somebody else has the port
 	// MailServer tries the exit's mail server, as far as a mix can go without sending a mail; nil if there is no exit that needs one.
 	MailServer func(ctx context.Context) error
@@ -51,6 +52,7 @@ type Host struct {
 type checker struct {
 	ctx   context.Context
 	cfg   *config.Server
+	home  string
 	paths config.ServerPaths
 	host  Host
 	out   []Finding
@@ -62,7 +64,7 @@ func (c *checker) add(l Level, about, mend, format string, args ...any) {
 
 // Run checks a configuration that has passed its own validation. home is what "~/" stands for.
 func Run(ctx context.Context, cfg *config.Server, home string, host Host) []Finding {
-	c := &checker{ctx: ctx, cfg: cfg, paths: cfg.Paths(home), host: host.orReal()}
+	c := &checker{ctx: ctx, cfg: cfg, home: home, paths: cfg.Paths(home), host: host.orReal()}
 	c.configuration()
 	c.files()
 	c.disk()
@@ -73,6 +75,7 @@ func Run(ctx context.Context, cfg *config.Server, home string, host Host) []Find
 	c.clock()
 	c.limits()
 	c.mailServer()
+	c.mail()
 	return c.out
 }
 
@@ -81,6 +84,9 @@ func (h Host) orReal() Host {
 		h.LookupHost = func(ctx context.Context, name string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 		}
+	}
+	if h.LookupTXT == nil {
+		h.LookupTXT = net.DefaultResolver.LookupTXT
 	}
 	if h.Listen == nil {
 		h.Listen = tryListen
