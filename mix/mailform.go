@@ -1,14 +1,19 @@
 package mix
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"mixminion/delivery"
 	"mixminion/delivery/mail"
 	"mixminion/delivery/mail/dkim"
 	"mixminion/internal/config"
@@ -113,4 +118,39 @@ func readUpTo(name string, limit int64) (_ []byte, err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	return io.ReadAll(io.LimitReader(f, limit))
+}
+
+// Notices returns what sends finished mails of the operator's own, of the domain of the exit, to one address each, without a sender in the
+// envelope, so that nothing comes back. They go the way of the exit's mail, with its signatures. What is returned has an error only
+// if it may go better another time: a mail that was refused for good is done with. Errors name no address.
+func Notices(c *config.DeliverySMTP, base, home string, log *slog.Logger, now func() time.Time) (func(ctx context.Context, to string, data []byte) error, error) {
+	cfg, err := TransportConfig(&c.Relay, base, home, log)
+	if err != nil {
+		return nil, err
+	}
+	transport, err := delivery.NewTransport(cfg)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := dkimKeys(&c.Mail, base, home)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, to string, data []byte) error {
+		head, body, _ := bytes.Cut(data, []byte("\r\n\r\n"))
+		head = data[:len(head)+4]
+		var fields []byte
+		for _, k := range keys {
+			field, err := k.Sign(head, body, now().UTC().Truncate(time.Hour))
+			if err != nil {
+				return err
+			}
+			fields = append(fields, field...)
+		}
+		outcomes, err := delivery.SendOne(ctx, transport, delivery.Envelope{To: []string{to}}, append(fields, data...))
+		if err == nil && outcomes[0].Status == delivery.Retry {
+			err = fmt.Errorf("the mail server does not take the mail now: %s", outcomes[0].Reason)
+		}
+		return err
+	}, nil
 }

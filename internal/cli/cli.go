@@ -112,7 +112,25 @@ func exitStatus(ctx context.Context, root *cobra.Command, err error, s *streams)
 	default:
 		_, _ = fmt.Fprintf(s.err, "%s: %v\n", root.Name(), err)
 	}
+	if errors.As(err, new(tryLater)) {
+		return exTempFail
+	}
 	return 1
+}
+
+// exTempFail is the status by which programs that take mail tell a mail server to keep it (sysexits.h).
+const exTempFail = 75
+
+// tryLater is an error after which a mail server keeps the mail.
+type tryLater struct{ error }
+
+func (t tryLater) Unwrap() error { return t.error }
+
+func temporary(err error) error {
+	if err == nil {
+		return nil
+	}
+	return tryLater{err}
 }
 
 func newMixminion(s *streams) *cobra.Command {

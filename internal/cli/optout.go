@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"mixminion/delivery/mail"
 	"mixminion/delivery/optout"
 	"mixminion/internal/config"
+	"mixminion/mix"
 
 	"github.com/spf13/cobra"
 )
@@ -81,7 +83,72 @@ func newOptOut(s *streams, configFile *string) *cobra.Command {
 			}
 			return err
 		})
+	root.AddCommand(newOptOutReceive(s, configFile))
 	return root
+}
+
+func newOptOutReceive(s *streams, configFile *string) *cobra.Command {
+	var sender, maildir string
+	cmd := &cobra.Command{
+		Use:   "receive",
+		Short: "Handle the mails that come to OptOutAddress",
+		Long: "Reads a mail that has come to OptOutAddress from standard input, or those in a Maildir, which are then\n" +
+			"removed. A request is answered with a mail that has a token in its subject; when that mail is answered\n" +
+			"in turn, the address is put on the list. Everything else is passed over in silence: mails of programs,\n" +
+			"bounces, lists, requests in the name of who is on the list already, and what is more than OptOutPerDay\n" +
+			"or than two mails to one person in a day. Answers leave the way that [Delivery/SMTP] says.\n\n" +
+			"The status is 75 if it should be tried again later, as mail servers expect. Nothing is said about who asked.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !cmd.Flags().Changed("sender") {
+				sender = inmail.NoSender
+			}
+			return temporary(receiveOptOuts(cmd.Context(), s, *configFile, sender, maildir))
+		},
+	}
+	cmd.Flags().StringVar(&sender, "sender", "", "the `ADDRESS` of the sender in the mail's envelope; without it, Return-Path says it")
+	cmd.Flags().StringVar(&maildir, "maildir", "", "handle the mails in this Maildir `DIRECTORY`")
+	cmd.MarkFlagsMutuallyExclusive("sender", "maildir")
+	return cmd
+}
+
+func receiveOptOuts(ctx context.Context, s *streams, file, sender, maildir string) error {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return fmt.Errorf("find the home directory: %w", err)
+	}
+	cfg, paths, err := optOutConfig(file)
+	if err != nil {
+		return err
+	}
+	c := &cfg.DeliverySMTP
+	if !c.Enabled || c.OptOutAddress == "" {
+		return errors.New("[Delivery/SMTP] OptOutAddress is not given, so there is nothing to receive")
+	}
+	send, err := mix.Notices(c, paths.BaseDir, home, slog.New(slog.DiscardHandler), time.Now)
+	if err != nil {
+		return err
+	}
+	list, err := optout.Open(paths.OptOutDir, time.Now, nil)
+	if err != nil {
+		return err
+	}
+	desk := &optout.Desk{List: list, Address: string(c.OptOutAddress), PerDay: c.OptOutPerDay, Send: send, Now: time.Now}
+	handle := func(raw []byte) error {
+		err := desk.Receive(ctx, raw, sender)
+		if errors.Is(err, inmail.ErrMalformed) {
+			return nil // whoever sent it would not be the one to hear of it
+		}
+		return err
+	}
+	if maildir != "" {
+		return inmail.Maildir(ctx, maildir, optout.MaxMail, handle)
+	}
+	raw, err := inmail.ReadLimited(s.in, optout.MaxMail)
+	if err != nil && !errors.Is(err, inmail.ErrTooLarge) {
+		return err
+	}
+	return handle(raw)
 }
 
 func optOutNews(changed bool, yes, no string) string {

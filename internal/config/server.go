@@ -194,6 +194,7 @@ type DeliverySMTP struct {
 	Enabled           bool
 	BlacklistFile     Path
 	MaximumRecipients int
+	OptOutPerDay      int
 	Mail
 	Relay
 }

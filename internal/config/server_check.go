@@ -147,6 +147,9 @@ func (s *Server) checkDelivery(p *problems) {
 		if d.MaximumRecipients < 1 || d.MaximumRecipients > packet.MaxRecipients {
 			p.add(in, "MaximumRecipients", "is %d; it must be from 1 to %d", d.MaximumRecipients, packet.MaxRecipients)
 		}
+		if d.OptOutPerDay < 1 || d.OptOutPerDay > MaxOptOutPerDay {
+			p.add(in, "OptOutPerDay", "is %d; it must be from 1 to %d", d.OptOutPerDay, MaxOptOutPerDay)
+		}
 		d.Mail.check(p, in)
 		d.Relay.check(p, in)
 		if s.DeliverySMTPViaMix.Enabled {

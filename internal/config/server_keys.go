@@ -275,6 +275,8 @@ func (d *DeliverySMTP) keys() []Key {
 			Doc: "The file of recipients who want no anonymous mail."},
 		{Name: "MaximumRecipients", To: &d.MaximumRecipients, Default: "8",
 			Doc: "How many addresses one packet may name, 1 to 8. They get one mail and see each other."},
+		{Name: "OptOutPerDay", To: &d.OptOutPerDay, Default: "200",
+			Doc: "How many mails mixminiond optout receive sends in a day, at most, to those who write to OptOutAddress: anybody can write there in others' names."},
 	}
 	return append(append(keys, d.Mail.keys()...), d.Relay.keys()...)
 }
@@ -311,7 +313,7 @@ func (m *Mail) keys() []Key {
 				"as shipped."},
 		{Name: "OptOutAddress", To: &m.OptOutAddress, Example: "stop@example.com",
 			Doc: "Where people write who want no anonymous mail any more. It stands below every message and in a header that mail programs make a button of. " +
-				"It must be answered: without this key nothing is said about it."},
+				"It must be answered: have its mail handed to mixminiond optout receive. Without this key nothing is said about it."},
 		{Name: "DKIMKey", To: &m.DKIMKey, Example: "mix1 dkim.key",
 			Doc: "A selector, a blank, and the file of a private key that signs the mail, so that receivers trust it more; mixminiond mail dkim-key makes one, " +
 				"mixminiond mail dkim-record shows what to publish. May be given again. Not needed if the mail server signs."},
