@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"net"
+	"net/netip"
 	"strconv"
 	"sync"
 	"time"
@@ -35,6 +36,11 @@ type ClientConfig struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Now is the clock that certificates and the age of links are judged by: time.Now.
 	Now func() time.Time
+
+	// Bandwidth, if not nil, limits what is read and written.
+	Bandwidth *Bandwidth
+	// Proven, if not nil, is told of each link that is made, when the server has proved the identity key, and where it is.
+	Proven func(to packet.Hop, at netip.Addr)
 
 	Window         int           // packets that may be unanswered on one link: 16
 	MaxConnections int           // links at one time, idle ones included: 16
@@ -167,10 +173,15 @@ func (c *Client) connect(ctx context.Context, to packet.Hop, check func(crypt.Ke
 	if err != nil {
 		return nil, explain(ctx, err)
 	}
+	_, at := sourceOf(raw.RemoteAddr())
+	raw = c.cfg.Bandwidth.conn(context.WithoutCancel(ctx), raw) // the link outlives ctx
 	conn := tls.Client(raw, clientTLS(c.cfg.Now, check))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close() // the handshake's error says more
 		return nil, explain(ctx, fmt.Errorf("TLS handshake: %w", err))
+	}
+	if c.cfg.Proven != nil && at.IsValid() {
+		c.cfg.Proven(to, at)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	err = agreeVersion(conn)

@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"iter"
 	"net"
-	"net/netip"
 	"slices"
 	"strconv"
 	"sync"
@@ -100,6 +99,11 @@ func testCertificate(t testing.TB) func() (*tls.Certificate, error) {
 // startServer runs a server on loopback until the test ends.
 func startServer(t testing.TB, cfg ServerConfig) packet.Hop {
 	t.Helper()
+	return startServerOn(t, cfg, func(l net.Listener) net.Listener { return l })
+}
+
+func startServerOn(t testing.TB, cfg ServerConfig, wrap func(net.Listener) net.Listener) packet.Hop {
+	t.Helper()
 	if cfg.Certificate == nil {
 		cfg.Certificate = testCertificate(t)
 	}
@@ -110,7 +114,7 @@ func startServer(t testing.TB, cfg ServerConfig) packet.Hop {
 	l := listen(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- s.Serve(ctx, l) }()
+	go func() { served <- s.Serve(ctx, wrap(l)) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-served; err != nil {
@@ -189,11 +193,29 @@ func fill(b byte) *packet.Packet {
 	return (*packet.Packet)(bytes.Repeat([]byte{b}, packet.Size))
 }
 
-func mustAddrPort(t testing.TB, s string) netip.AddrPort {
+// startServerFrom is startServer for peers who all seem to come from one address.
+func startServerFrom(t testing.TB, addr string, cfg ServerConfig) packet.Hop {
 	t.Helper()
-	a, err := netip.ParseAddrPort(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
+	return startServerOn(t, cfg, func(l net.Listener) net.Listener { return &disguise{l, from(addr)} })
 }
+
+// disguise is a listener whose connections have another remote address.
+type disguise struct {
+	net.Listener
+	addr net.Addr
+}
+
+type disguised struct {
+	net.Conn
+	addr net.Addr
+}
+
+func (d *disguise) Accept() (net.Conn, error) {
+	c, err := d.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &disguised{c, d.addr}, nil
+}
+
+func (d *disguised) RemoteAddr() net.Addr { return d.addr }

@@ -1,71 +1,44 @@
 package mmtp
 
 import (
-	"net"
-	"net/netip"
-	"sync"
+	"cmp"
+	"time"
 )
 
-// Sources are counted per network of these sizes: what one customer or one hosting account usually gets.
-const (
-	prefixIPv4 = 24
-	prefixIPv6 = 48
-)
+// DefaultMaxConnections is how many connections a server has at one time unless it is told otherwise.
+const DefaultMaxConnections = 1000
 
-// limiter counts open connections, in all and per source network.
-type limiter struct {
-	maxTotal, maxPrefix int
+// Limits are what a server grants its peers. Zero values mean the defaults given. They can be changed while the server runs, see
+// [Server.SetLimits].
+type Limits struct {
+	MaxConnections int // connections in all: DefaultMaxConnections
+	// MaxPerSource is how many connections one source may have, an IPv4 address or an IPv6 /64: 16. The networks around it may have a
+	// multiple, see levels.
+	MaxPerSource int
+	// Rate is how many connections one source may make in a minute: 60. Networks may make a multiple of it, too.
+	Rate int
+	// TotalRate is how many connections all sources may make in a minute, the known mixes not counted: 6000. Each costs a TLS handshake.
+	TotalRate int
 
-	mu     sync.Mutex
-	total  int
-	source map[netip.Prefix]int
+	HandshakeTimeout time.Duration // TLS and version exchange: 30 s
+	IdleTimeout      time.Duration // between two packets: 5 min
+	PacketTimeout    time.Duration // from the first byte of a packet to its last: 2 min
 }
 
-func newLimiter(maxTotal, maxPrefix int) *limiter {
-	return &limiter{maxTotal: maxTotal, maxPrefix: maxPrefix, source: make(map[netip.Prefix]int)}
+func (l Limits) withDefaults() Limits {
+	l.MaxConnections = cmp.Or(l.MaxConnections, DefaultMaxConnections)
+	l.MaxPerSource = cmp.Or(l.MaxPerSource, 16)
+	l.Rate = cmp.Or(l.Rate, 60)
+	l.TotalRate = cmp.Or(l.TotalRate, 6000)
+	l.HandshakeTimeout = cmp.Or(l.HandshakeTimeout, 30*time.Second)
+	l.IdleTimeout = cmp.Or(l.IdleTimeout, 5*time.Minute)
+	l.PacketTimeout = cmp.Or(l.PacketTimeout, 2*time.Minute)
+	return l
 }
 
-// admit counts a new connection and returns how to give its place back; ok is false if there is no place.
-func (l *limiter) admit(addr net.Addr) (release func(), ok bool) {
-	prefix := sourcePrefix(addr)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.total >= l.maxTotal || prefix.IsValid() && l.source[prefix] >= l.maxPrefix {
-		return nil, false
-	}
-	l.total++
-	l.source[prefix]++
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.total--
-		if l.source[prefix]--; l.source[prefix] == 0 {
-			delete(l.source, prefix)
-		}
-	}, true
-}
-
-// open is how many connections there are.
-func (l *limiter) open() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.total
-}
-
-// sourcePrefix returns the network of an address; the result is not valid if addr is not an IP address.
-func sourcePrefix(addr net.Addr) netip.Prefix {
-	tcp, ok := addr.(*net.TCPAddr)
-	if !ok {
-		return netip.Prefix{}
-	}
-	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
-	bits := prefixIPv6
-	if ip.Is4() {
-		bits = prefixIPv4
-	}
-	prefix, err := ip.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return prefix
+// SetLimits puts other limits into use. What is open stays open, even if there are more connections than l allows now; a wait that has
+// begun ends by the old limits.
+func (s *Server) SetLimits(l Limits) {
+	l = l.withDefaults()
+	s.limits.Store(&l)
 }

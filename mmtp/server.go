@@ -7,7 +7,9 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mixminion/packet"
@@ -35,9 +37,6 @@ type Handler interface {
 	Handle(kind Kind, p *packet.Packet, ack func(accepted bool))
 }
 
-// DefaultMaxConnections is how many connections a server has at one time unless it is told otherwise.
-const DefaultMaxConnections = 1000
-
 // ServerConfig configures a Server. Zero values of the limits mean the defaults given with them.
 type ServerConfig struct {
 	// Certificate gives the link certificate for a new connection; see LinkIdentity.
@@ -45,18 +44,21 @@ type ServerConfig struct {
 	Handler     Handler
 	Logger      *slog.Logger // nil: silent
 
-	MaxConnections int // connections in all: DefaultMaxConnections
-	MaxPerSource   int // connections per source network, an IPv4 /24 or IPv6 /48: 64
+	// Limits are those at the start.
+	Limits
+	// Known, if not nil, tells the addresses of mixes in the directory: a flood of strangers does not shut them out. It is called often and
+	// from many goroutines.
+	Known func(netip.Addr) bool
+	// Bandwidth, if not nil, limits what is read and written.
+	Bandwidth *Bandwidth
+
 	// MaxBuffered is how many bytes of packets may be in reading or wait for their ack. The default is 32 KiB for each of
 	// MaxConnections, so that peers who stop in the middle of a packet cannot take all of it, and 32 MiB more.
 	MaxBuffered int
 
-	HandshakeTimeout time.Duration // TLS and version exchange: 30 s
-	IdleTimeout      time.Duration // between two packets: 5 min
-	PacketTimeout    time.Duration // from the first byte of a packet to its last: 2 min
-	WriteTimeout     time.Duration // for the peer to take an answer: 1 min
-	DrainTimeout     time.Duration // for outstanding acks before a connection is closed: 10 s
-	MaxLinkAge       time.Duration // after this a link is closed by us (minion-spec 4): 20 min
+	WriteTimeout time.Duration // for the peer to take an answer: 1 min
+	DrainTimeout time.Duration // for outstanding acks before a connection is closed: 10 s
+	MaxLinkAge   time.Duration // after this a link is closed by us (minion-spec 4): 20 min
 }
 
 // A Server accepts links and gives what arrives to its Handler. Its memory is bounded by the limits of its configuration: a connection
@@ -65,8 +67,10 @@ type Server struct {
 	cfg     ServerConfig
 	log     *slog.Logger
 	tls     *tls.Config
-	limiter *limiter
-	buffers chan struct{} // a token for each packet that is being read or waits for its ack
+	limits  atomic.Pointer[Limits]
+	door    *door
+	turns   turns[netip.Prefix] // to hand packets over
+	buffers chan struct{}       // a token for each packet that is being read or waits for its ack
 
 	overLimit, acceptFails rareLog
 }
@@ -76,12 +80,8 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if cfg.Certificate == nil || cfg.Handler == nil {
 		return nil, errors.New("MMTP server needs a certificate and a handler")
 	}
-	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, DefaultMaxConnections)
-	cfg.MaxPerSource = cmp.Or(cfg.MaxPerSource, 64)
+	cfg.Limits = cfg.withDefaults()
 	cfg.MaxBuffered = cmp.Or(cfg.MaxBuffered, (cfg.MaxConnections+1024)*packet.Size)
-	cfg.HandshakeTimeout = cmp.Or(cfg.HandshakeTimeout, 30*time.Second)
-	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, 5*time.Minute)
-	cfg.PacketTimeout = cmp.Or(cfg.PacketTimeout, 2*time.Minute)
 	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, time.Minute)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 10*time.Second)
 	cfg.MaxLinkAge = cmp.Or(cfg.MaxLinkAge, 20*time.Minute)
@@ -89,17 +89,19 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{
+	s := &Server{
 		cfg:     cfg,
 		log:     log,
 		tls:     serverTLS(cfg.Certificate),
-		limiter: newLimiter(cfg.MaxConnections, cfg.MaxPerSource),
 		buffers: make(chan struct{}, max(1, cfg.MaxBuffered/packet.Size)),
-	}, nil
+	}
+	s.limits.Store(&cfg.Limits)
+	s.door = newDoor(s.limits.Load, cfg.Known)
+	return s, nil
 }
 
 // Connections is how many connections are open now.
-func (s *Server) Connections() int { return s.limiter.open() }
+func (s *Server) Connections() int { return s.door.open() }
 
 // Serve accepts connections from the listeners until ctx is done or a listener breaks, and closes the listeners. Before it returns it
 // stops reading, waits, for a bounded time, until what the handler already has is acknowledged, and closes every link; so the handler
@@ -150,30 +152,34 @@ func (s *Server) accept(ctx context.Context, l net.Listener, open *sync.WaitGrou
 			continue
 		}
 		pause = 0
-		release, ok := s.limiter.admit(conn.RemoteAddr())
-		if !ok {
+		g := s.door.admit(conn.RemoteAddr(), func() { _ = conn.Close() })
+		if g == nil {
 			_ = conn.Close() // nothing was promised to this peer
 			s.overLimit.warn(s.log, "too many MMTP connections; new ones are being closed")
 			continue
 		}
 		open.Go(func() {
-			defer release()
-			s.serve(ctx, conn)
+			defer s.door.leave(g)
+			s.serve(ctx, g, conn)
 		})
 	}
 }
 
 // serve runs one connection: the handshake, then the protocol.
-func (s *Server) serve(ctx context.Context, raw net.Conn) {
-	deadline := time.Now().Add(s.cfg.HandshakeTimeout)
-	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
-	conn := tls.Server(raw, s.tls)
-	if raw.SetDeadline(deadline) != nil || conn.HandshakeContext(ctx) != nil || !stop() {
+func (s *Server) serve(ctx context.Context, g *guest, raw net.Conn) {
+	deadline := time.Now().Add(s.limits.Load().HandshakeTimeout)
+	greeting := &greeted{Conn: s.cfg.Bandwidth.conn(ctx, raw)}
+	stop := context.AfterFunc(ctx, func() { _ = greeting.Close() })
+	conn := tls.Server(greeting, s.tls)
+	if greeting.SetDeadline(deadline) != nil || conn.HandshakeContext(ctx) != nil || !stop() {
 		stop()
-		_ = raw.Close() // the peer has nothing from us yet
+		_ = greeting.Close() // the peer has nothing from us yet
 		return
 	}
-	newSession(s, conn).run(ctx, deadline)
+	greeting.over.Store(true)
+	session := newSession(s, conn)
+	session.guest = g
+	session.run(ctx, deadline)
 }
 
 // sleep waits for d; it returns false if ctx ended first.

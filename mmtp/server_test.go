@@ -27,50 +27,16 @@ func TestNewServerRefuses(t *testing.T) {
 	}
 }
 
-func TestLimiter(t *testing.T) {
-	addr := func(s string) net.Addr { return net.TCPAddrFromAddrPort(mustAddrPort(t, s)) }
-	l := newLimiter(5, 2)
-	var release []func()
-	for _, c := range []struct {
-		addr string
-		ok   bool
-	}{
-		{"192.0.2.1:1", true},
-		{"192.0.2.255:1", true},
-		{"192.0.2.7:1", false},
-		{"[::ffff:192.0.2.7]:1", false},
-		{"192.0.3.1:1", true},
-		{"[2001:db8:1::1]:1", true},
-		{"[2001:db8:1:ffff::2]:1", true},
-		{"[2001:db8:2::1]:1", false}, // 5 in all
-	} {
-		r, ok := l.admit(addr(c.addr))
-		if ok != c.ok {
-			t.Errorf("%s: %v", c.addr, ok)
-		}
-		if ok {
-			release = append(release, r)
-		}
-	}
-	release[4]()
-	if _, ok := l.admit(addr("[2001:db8:1::3]:1")); !ok {
-		t.Error("a place that was given back is not free")
-	}
-	for _, r := range release[:4] {
-		r()
-	}
-	if l.total != 1 || len(l.source) != 1 {
-		t.Errorf("%d connections from %d networks left over", l.total, len(l.source))
-	}
-}
-
 func TestServerConnectionLimits(t *testing.T) {
-	for name, cfg := range map[string]ServerConfig{"in all": {MaxConnections: 2}, "per source": {MaxPerSource: 2}} {
+	for name, limits := range map[string]Limits{
+		"in all": {MaxConnections: 2}, "per source": {MaxPerSource: 2}, "in a minute": {Rate: 4}, "in a minute in all": {TotalRate: 4},
+	} {
 		t.Run(name, func(t *testing.T) {
 			var log lockedBuffer
-			cfg.Handler = &recorder{}
-			cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-			to := startServer(t, cfg)
+			to := startServerFrom(t, "192.0.2.1:1234", ServerConfig{
+				Handler: &recorder{}, Limits: limits,
+				Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+			})
 			var open []net.Conn
 			for range 2 {
 				conn, err := tls.Dial("tcp", address(to), clientTLS(fixedClock, expectKeyID(to.KeyID)))
@@ -90,7 +56,7 @@ func TestServerConnectionLimits(t *testing.T) {
 				}
 				_ = conn.Close()
 			}
-			if n := strings.Count(log.String(), "\n"); n != 1 || strings.Contains(log.String(), "127.0.0.1") {
+			if n := strings.Count(log.String(), "\n"); n != 1 || strings.Contains(log.String(), "127.0.0.1") || strings.Contains(log.String(), "192.0.2") {
 				t.Errorf("log: %s", log.String())
 			}
 		})
@@ -101,7 +67,7 @@ func TestServerConnectionLimits(t *testing.T) {
 // peer is served meanwhile.
 func TestServerSurvivesHostilePeers(t *testing.T) {
 	const n = 1000
-	to := startServer(t, ServerConfig{Handler: &recorder{}, MaxConnections: n + 10, MaxPerSource: n + 10})
+	to := startServer(t, ServerConfig{Handler: &recorder{}, Limits: Limits{MaxConnections: n + 10}})
 	client := newTestClient(t, ClientConfig{})
 	before := heap()
 	half := frame(fill(1), false)[:packet.Size/2]

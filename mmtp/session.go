@@ -29,6 +29,7 @@ var errStopped = errors.New("server is stopping")
 type session struct {
 	server  *Server
 	conn    net.Conn
+	guest   *guest
 	opened  time.Time
 	scratch [cmdLen + crypt.HashLen]byte // of run
 
@@ -52,7 +53,7 @@ type answer struct {
 }
 
 func newSession(s *Server, conn net.Conn) *session {
-	return &session{server: s, conn: conn, opened: time.Now(), wake: make(chan struct{}, 1)}
+	return &session{server: s, conn: conn, guest: new(guest), opened: time.Now(), wake: make(chan struct{}, 1)}
 }
 
 // run speaks the protocol until the peer closes, breaks a rule or takes too long, or ctx ends; then it lets outstanding acks leave
@@ -92,11 +93,11 @@ func (s *session) agreeVersion(deadline time.Time) error {
 
 // receive reads one command with what belongs to it and hands it over. It returns io.EOF if the peer closed between two commands.
 func (s *session) receive(ctx context.Context) error {
-	cfg := &s.server.cfg
+	limits := s.server.limits.Load()
 	if err := s.waitForAcks(ctx, maxUnacked-1, nil); err != nil {
 		return err
 	}
-	if err := s.setReadDeadline(earlier(time.Now().Add(cfg.IdleTimeout), s.opened.Add(cfg.MaxLinkAge))); err != nil {
+	if err := s.setReadDeadline(earlier(time.Now().Add(limits.IdleTimeout), s.opened.Add(s.server.cfg.MaxLinkAge))); err != nil {
 		return err
 	}
 	cmd := s.scratch[:cmdLen]
@@ -104,7 +105,7 @@ func (s *session) receive(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	deadline := time.Now().Add(cfg.PacketTimeout)
+	deadline := time.Now().Add(limits.PacketTimeout)
 	if err := s.setReadDeadline(deadline); err != nil {
 		return err
 	}
@@ -129,8 +130,8 @@ func (s *session) receive(ctx context.Context) error {
 		Recycle(p)
 		return err
 	}
-	s.handOver(kind, p, d)
-	return nil
+	s.guest.heard.Store(time.Now().UnixNano())
+	return s.handOver(ctx, kind, p, d)
 }
 
 // readPacket reads 32 KB and a digest and judges them.
@@ -158,8 +159,9 @@ func (s *session) readPacket(p *packet.Packet, junk bool) (Kind, digests, error)
 	return KindPacket, d, nil
 }
 
-// handOver queues the answer and gives the arrival to the handler.
-func (s *session) handOver(kind Kind, p *packet.Packet, d digests) {
+// handOver queues the answer and gives the arrival to the handler, when it is the turn of the peer's network: who has many links, or sends as fast as
+// it can, is not served before others. The error is errStopped.
+func (s *session) handOver(ctx context.Context, kind Kind, p *packet.Packet, d digests) error {
 	yes, no := makeAnswer(received, d.received), makeAnswer(rejected, d.rejected)
 	a := &answer{session: s, yes: yes, no: no}
 	switch kind {
@@ -175,10 +177,19 @@ func (s *session) handOver(kind Kind, p *packet.Packet, d digests) {
 		Recycle(p)
 		p = nil
 	}
+	if s.server.turns.enter(ctx, s.guest.share()) != nil {
+		if a.buffered {
+			s.server.releaseBuffer()
+			Recycle(p)
+		}
+		return errStopped
+	}
+	defer s.server.turns.leave()
 	s.mu.Lock()
 	s.queue = append(s.queue, a)
 	s.mu.Unlock()
 	s.server.cfg.Handler.Handle(kind, p, a.ack)
+	return nil
 }
 
 // ack is what the handler calls.
