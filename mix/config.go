@@ -32,14 +32,16 @@ type Config struct {
 	Family             []string // the other mixes of the operator: nicknames, fingerprints
 	Software           string   // "Mixminion" and a version, for the descriptor
 
-	IdentityKeyBits     int // for the first start
-	KeyLifetime         time.Duration
-	KeyOverlap          time.Duration
-	Hostname            string // where others reach this mix
-	Port                uint16
-	IncomingLinks       []string // how: directory.MMTPProtocols; nil means over IPv4
-	MaxIncoming         int      // connections; 0 means the default of package mmtp
-	IncomingIdleTimeout time.Duration
+	IdentityKeyBits int // for the first start
+	KeyLifetime     time.Duration
+	KeyOverlap      time.Duration
+	Hostname        string // where others reach this mix
+	Port            uint16
+	IncomingLinks   []string // how: directory.MMTPProtocols; nil means over IPv4
+	Incoming        mmtp.Limits
+	// Bandwidth is how many bytes may be sent and received in a second over MMTP, on average; 0 means any number. BandwidthSpike is how many
+	// may pass at once; 0 means the default of package mmtp.
+	Bandwidth, BandwidthSpike int64
 
 	// Vault, if not nil, is the master key under which secrets are encrypted on the disk.
 	Vault *vault.Vault

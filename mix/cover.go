@@ -35,12 +35,20 @@ var errNoCover = errors.New("no cover traffic can be made")
 // topUp decides what share of the events of cover traffic makes a dummy. It counts what arrives from elsewhere, in memory only, and knows
 // nothing of single packets.
 type topUp struct {
-	target float64 // arrivals in an hour
+	mu     sync.Mutex
+	target float64   // arrivals in an hour
+	begun  time.Time // of the count that is going on
+	count  int
+	rates  []float64 // of the last periods, in an hour
+}
 
-	mu    sync.Mutex
-	begun time.Time // of the count that is going on
-	count int
-	rates []float64 // of the last periods, in an hour
+// aim sets the target and reports whether it is another one.
+func (u *topUp) aim(target float64) (changed bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	changed = u.target != target
+	u.target = target
+	return changed
 }
 
 // arrived counts packets that others have put into the pool.
@@ -75,13 +83,21 @@ func (u *topUp) share(now time.Time) float64 {
 
 // covers reports whether this mix makes cover traffic. Without a list of servers it cannot.
 func (m *Mix) covers() bool {
-	return m.cfg.Cover > 0 && m.cfg.Relay && (m.cfg.Servers != nil || m.dirs.client.Trusts())
+	return m.live.Load().Cover > 0 && m.cfg.Relay && (m.cfg.Servers != nil || m.dirs.client.Trusts())
 }
 
 // covering puts dummies into the pool until ctx is done. Its events are a Poisson process of the rate Config.Cover.
 func (m *Mix) covering(ctx context.Context) error {
-	mean := time.Duration(float64(time.Hour) / m.cfg.Cover)
 	for {
+		if !m.covers() {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-m.coverChanged:
+			}
+			continue
+		}
+		mean := time.Duration(float64(time.Hour) / m.live.Load().Cover)
 		wait, err := uniform.Exp(rand.Reader)
 		if err != nil {
 			return err
@@ -89,6 +105,8 @@ func (m *Mix) covering(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-m.coverChanged:
+			continue // the wait for a Poisson event may begin anew at any time
 		case <-m.cfg.Clock.After(time.Duration(wait * float64(mean))):
 		}
 		v, err := uniform.Float(rand.Reader)

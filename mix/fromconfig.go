@@ -14,6 +14,7 @@ import (
 	"mixminion/directory"
 	"mixminion/internal/config"
 	"mixminion/message"
+	"mixminion/mmtp"
 	"mixminion/packet"
 )
 
@@ -28,8 +29,14 @@ func FromConfig(c *config.Server, home, software string, log *slog.Logger) (Conf
 		IdentityKeyBits: c.Main.IdentityKeyBits,
 		KeyLifetime:     c.Main.PublicKeyLifetime.Duration(), KeyOverlap: c.Main.PublicKeyOverlap.Duration(),
 		Hostname: string(c.IncomingMMTP.Hostname), Port: uint16(c.IncomingMMTP.Port),
-		IncomingLinks:       directory.MMTPProtocols(c.IncomingMMTP.IPv4, c.IncomingMMTP.ListenIP6.IsValid()),
-		IncomingIdleTimeout: c.Main.Timeout.Duration(),
+		IncomingLinks: directory.MMTPProtocols(c.IncomingMMTP.IPv4, c.IncomingMMTP.ListenIP6.IsValid()),
+		Incoming: mmtp.Limits{
+			MaxConnections: c.IncomingMMTP.MaxConnections, MaxPerSource: c.IncomingMMTP.MaxConnectionsPerSource,
+			Rate: c.IncomingMMTP.ConnectionRate, TotalRate: c.IncomingMMTP.TotalConnectionRate,
+			HandshakeTimeout: c.IncomingMMTP.HandshakeTimeout.Duration(), PacketTimeout: c.IncomingMMTP.PacketTimeout.Duration(),
+			IdleTimeout: c.Main.Timeout.Duration(),
+		},
+		Bandwidth: int64(c.Main.MaxBandwidth), BandwidthSpike: int64(c.Main.MaxBandwidthSpike),
 		Rule: Rule{
 			Algorithm: algorithms[c.Main.MixAlgorithm],
 			MinSize:   c.Main.MixPoolMinSize, Rate: float64(c.Main.MixPoolRate),

@@ -11,6 +11,7 @@ import (
 	"mixminion/directory"
 	"mixminion/internal/config"
 	"mixminion/mix"
+	"mixminion/mmtp"
 	"mixminion/packet"
 
 	"github.com/google/go-cmp/cmp"
@@ -26,6 +27,17 @@ Contact-Email: operator@example.com
 Enabled: yes
 Hostname: mix.example.com
 `
+
+// standardLimits are the defaults of the configuration, which package mmtp has, too.
+var standardLimits = mmtp.Limits{
+	MaxConnections: mmtp.DefaultMaxConnections, MaxPerSource: 16, Rate: 60, TotalRate: 6000,
+	HandshakeTimeout: 30 * time.Second, IdleTimeout: 5 * time.Minute, PacketTimeout: 2 * time.Minute,
+}
+
+var otherLimits = mmtp.Limits{
+	MaxConnections: 200, MaxPerSource: 8, Rate: 30, TotalRate: 600,
+	HandshakeTimeout: 10 * time.Second, IdleTimeout: 3 * time.Minute, PacketTimeout: time.Minute,
+}
 
 const fullConfig = `
 [Server]
@@ -51,11 +63,19 @@ StatsInterval: 12 hours
 LogStats: no
 MaxDisk: 2G
 Timeout: 3 minutes
+MaxBandwidth: 500K
+MaxBandwidthSpike: 1M
 [Incoming/MMTP]
 Enabled: yes
 Hostname: mix.example.com
 Port: 1234
 ListenIP6: ::
+MaxConnections: 200
+MaxConnectionsPerSource: 8
+ConnectionRate: 30
+TotalConnectionRate: 600
+HandshakeTimeout: 10 seconds
+PacketTimeout: 1 minute
 [Outgoing/MMTP]
 Enabled: yes
 IPv4: no
@@ -101,7 +121,7 @@ func TestFromConfig(t *testing.T) {
 			Nickname: "tested", Contact: "operator@example.com", Software: "Mixminion 9",
 			StatsFile: filepath.Join("/var/mix", "stats"), StatsInterval: day, LogStats: true,
 			IdentityKeyBits: 2048, KeyLifetime: 30 * day, KeyOverlap: 2 * day,
-			Hostname: "mix.example.com", Port: 48099, IncomingLinks: ipv4, OutgoingLinks: ipv4, IncomingIdleTimeout: 5 * time.Minute,
+			Hostname: "mix.example.com", Port: 48099, IncomingLinks: ipv4, OutgoingLinks: ipv4, Incoming: standardLimits,
 			Rule:     mix.Rule{Algorithm: mix.Binomial, MinSize: 16, Rate: 0.4},
 			Interval: 5 * time.Minute, Jitter: 0.2, Cover: 120, MaxDisk: 10 << 30,
 			OutgoingRetry: outgoingDefault(), MaxOutgoing: 16,
@@ -113,7 +133,7 @@ func TestFromConfig(t *testing.T) {
 			StatsFile: filepath.Join("/home/op/mix", "numbers"), StatsInterval: 12 * time.Hour,
 			Software: "Mixminion 9", IdentityKeyBits: 3072, KeyLifetime: 20 * day, KeyOverlap: 12 * time.Hour,
 			Hostname: "mix.example.com", Port: 1234, IncomingLinks: directory.MMTPProtocols(true, true),
-			OutgoingLinks: directory.MMTPProtocols(false, true), DialPrivate: true, IncomingIdleTimeout: 3 * time.Minute,
+			OutgoingLinks: directory.MMTPProtocols(false, true), DialPrivate: true, Incoming: otherLimits, Bandwidth: 500 << 10, BandwidthSpike: 1 << 20,
 			Rule:     mix.Rule{Algorithm: mix.Cottrell, MinSize: 7, Rate: 0.6},
 			Interval: 10 * time.Minute, Jitter: 0.1, Cover: 33, MaxDisk: 2 << 30, Relay: true,
 			OutgoingRetry: mix.Schedule{time.Hour, time.Hour, time.Hour}, MaxOutgoing: 5,

@@ -49,12 +49,16 @@ type Mix struct {
 
 	draining atomic.Bool
 
-	dialer  mmtp.Dialer
-	stats   statistics
-	topUp   topUp
-	counts  counters
-	full    occasional
-	noCover occasional
+	dialer mmtp.Dialer
+	stats  statistics
+	topUp  topUp
+	// coverChanged holds a token when Config.Cover has changed.
+	coverChanged chan struct{}
+	bandwidth    mmtp.Bandwidth
+	known        knownMixes
+	counts       counters
+	full         occasional
+	noCover      occasional
 }
 
 // Open prepares a mix: it reads its keys and store, or on the first start makes them, and brings the descriptor up to date. Another
@@ -63,7 +67,7 @@ func Open(cfg Config) (_ *Mix, err error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	m := &Mix{cfg: cfg, dead: map[*store.ReplayLog]bool{}, errands: make(chan func()), ended: make(chan struct{})}
+	m := &Mix{cfg: cfg, dead: map[*store.ReplayLog]bool{}, errands: make(chan func()), ended: make(chan struct{}), coverChanged: make(chan struct{}, 1)}
 	m.live.Store(&m.cfg)
 	m.dialer = m.cfg.dialer()
 	for _, dir := range []string{cfg.KeyDir, cfg.QueueDir} {
@@ -108,7 +112,8 @@ func Open(cfg Config) (_ *Mix, err error) {
 	if m.links, err = mmtp.NewLinkIdentity(identity, cfg.Nickname, cfg.Clock.Now); err != nil {
 		return nil, err
 	}
-	m.topUp.target = cfg.Cover
+	m.bandwidth.Set(cfg.Bandwidth, cfg.BandwidthSpike)
+	m.topUp.aim(cfg.Cover)
 	m.intake = newIntake(m)
 	m.dispatch = newDispatcher(m)
 	return m, nil
@@ -137,11 +142,12 @@ const CurrentDescriptorFile = "current-desc"
 // returns nil. It returns an error if the mix cannot go on. It may be called once.
 func (m *Mix) Run(ctx context.Context, listeners ...net.Listener) error {
 	server, err := mmtp.NewServer(mmtp.ServerConfig{
-		Certificate:    m.links.Certificate,
-		Handler:        m.intake,
-		Logger:         m.cfg.Logger,
-		MaxConnections: m.cfg.MaxIncoming,
-		IdleTimeout:    m.cfg.IncomingIdleTimeout,
+		Certificate: m.links.Certificate,
+		Handler:     m.intake,
+		Logger:      m.cfg.Logger,
+		Limits:      m.cfg.Incoming,
+		Known:       m.known.at,
+		Bandwidth:   &m.bandwidth,
 	})
 	if err != nil {
 		return err
@@ -182,9 +188,8 @@ func (m *Mix) Run(ctx context.Context, listeners ...net.Listener) error {
 	}
 
 	var cover sync.WaitGroup
-	if m.covers() {
-		cover.Go(func() { fail(m.covering(ctx)) })
-	} else if m.cfg.Cover > 0 {
+	cover.Go(func() { fail(m.covering(ctx)) })
+	if m.cfg.Cover > 0 && !m.covers() {
 		m.cfg.Logger.Warn("no cover traffic: it needs [Outgoing/MMTP], and a directory to choose servers from")
 	}
 

@@ -14,12 +14,13 @@ import (
 // ErrNotRunning says that a mix was asked for what only a running one can do.
 var ErrNotRunning = errors.New("the mix is not running")
 
-// with returns c with what can change while a mix runs taken from n: what the descriptor says of the operator, how the pool mixes, the
-// retry schedules, and the exits.
+// with returns c with what can change while a mix runs taken from n: what the descriptor says of the operator, how the pool mixes, how much
+// cover it wants, the limits of its links, the retry schedules, and the exits.
 func (c *Config) with(n *Config) *Config {
 	out := *c
 	out.Contact, out.ContactFingerprint, out.Comments, out.Family = n.Contact, n.ContactFingerprint, n.Comments, n.Family
 	out.Rule, out.Interval, out.Jitter = n.Rule, n.Interval, n.Jitter
+	out.Cover, out.Incoming, out.Bandwidth, out.BandwidthSpike = n.Cover, n.Incoming, n.Bandwidth, n.BandwidthSpike
 	out.StatsInterval, out.LogStats = n.StatsInterval, n.LogStats
 	out.OutgoingRetry, out.Exits = n.OutgoingRetry, n.Exits
 	return &out
@@ -55,6 +56,7 @@ func (m *Mix) Reload(ctx context.Context, c Config) error {
 		}
 		next.inherit(m.live.Load())
 		m.live.Store(next)
+		m.applyLimits(next)
 		for _, s := range m.ring.sets {
 			s.fits = false
 		}

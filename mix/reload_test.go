@@ -292,3 +292,35 @@ func TestDestroyKey(t *testing.T) {
 		t.Error("another key after a restart")
 	}
 }
+
+// A reload changes the limits of a mix that runs: how many connections it takes, and how fast. What is open stays open.
+func TestReloadLimits(t *testing.T) {
+	r := newRig(t, nil).run()
+	p, _ := r.relayed(newFakeHop(t, r.clk, 0).Node)
+	r.mustSend(p)
+
+	next := r.cfg
+	next.Incoming.TotalRate = 1
+	next.Bandwidth = 1 << 20
+	if err := r.mix.Reload(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	p, _ = r.relayed(newFakeHop(t, r.clk, 1).Node)
+	r.mustSend(p) // over the connection that is there
+	stranger := mmtp.NewClient(mmtp.ClientConfig{Now: r.clk.Now})
+	defer stranger.Close()
+	if _, err := stranger.Probe(t.Context(), r.node.Hop); err != nil {
+		t.Errorf("the one connection of this minute: %v", err)
+	}
+	if _, err := stranger.Probe(t.Context(), r.node.Hop); err == nil {
+		t.Error("a second connection in this minute")
+	}
+
+	next.Incoming.TotalRate = 0
+	if err := r.mix.Reload(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stranger.Probe(t.Context(), r.node.Hop); err != nil {
+		t.Errorf("after the limit was lifted: %v", err)
+	}
+}

@@ -274,6 +274,7 @@ const finger = "0123456789ABCDEF0123456789ABCDEF01234567"
 
 func TestCrossChecks(t *testing.T) {
 	const smtp = "[Delivery/SMTP]\nEnabled: yes\nReturnAddress: a@b\n"
+	const in = "[Incoming/MMTP]\nEnabled: yes\nHostname: a\n"
 	for _, c := range []struct{ name, text, want string }{
 		{"lifetime", "PublicKeyLifetime: 23 hours\nPublicKeyOverlap: 6 hours\n", "f:4: [Server] PublicKeyLifetime: is 23 hours; it must be at least 1 day"},
 		{"short overlap", "PublicKeyOverlap: 5 hours\n", "f:4: [Server] PublicKeyOverlap: is 5 hours; it must be from 6 to 72 hours"},
@@ -287,6 +288,13 @@ func TestCrossChecks(t *testing.T) {
 		{"statistics", "StatsInterval: 30 minutes\n", "at least 1 hour"},
 		{"disk", "MaxDisk: 100K\n", "give at least 64M"},
 		{"bandwidth", "MaxBandwidth: 1K\n", "at least 4K"},
+		{"spike", "MaxBandwidth: 100K\nMaxBandwidthSpike: 1K\n", "MaxBandwidthSpike: is 1K; it must be at least 4K"},
+		{"no connections in", in + "MaxConnections: 0\n", "MaxConnections: is 0; it must be from 1 to 1000000"},
+		{"no source", in + "MaxConnectionsPerSource: 0\n", "MaxConnectionsPerSource: is 0"},
+		{"no rate", in + "ConnectionRate: 0\n", "ConnectionRate: is 0"},
+		{"endless rate", in + "TotalConnectionRate: 1000001\n", "TotalConnectionRate: is 1000001"},
+		{"no time to greet", in + "HandshakeTimeout: 0 seconds\n", "HandshakeTimeout: must be longer than nothing"},
+		{"no time for packets", in + "PacketTimeout: 0 seconds\n", "PacketTimeout: must be longer than nothing"},
 		{"comments", "Comments: " + strings.Repeat("x", 1025) + "\n", "has 1025 characters"},
 		{"hostname", "[Incoming/MMTP]\nEnabled: yes\n", "f:4: [Incoming/MMTP] Hostname: is missing"},
 		{"not IPv6", "[Incoming/MMTP]\nEnabled: yes\nHostname: a\nListenIP6: 127.0.0.1\n", "127.0.0.1 is not an IPv6 address"},

@@ -10,7 +10,11 @@ var live = map[string][]string{
 	"Server": {
 		"LogFile", "LogLevel", "LogFormat", "Contact-Email", "Contact-Fingerprint", "Comments", "MyFamily",
 		"LogStats", "StatsInterval",
-		"MixAlgorithm", "MixInterval", "MixJitter", "MixPoolRate", "MixPoolMinSize",
+		"MixAlgorithm", "MixInterval", "MixJitter", "MixPoolRate", "MixPoolMinSize", "MixCover",
+		"Timeout", "MaxBandwidth", "MaxBandwidthSpike",
+	},
+	"Incoming/MMTP": {
+		"MaxConnections", "MaxConnectionsPerSource", "ConnectionRate", "TotalConnectionRate", "HandshakeTimeout", "PacketTimeout",
 	},
 	"Outgoing/MMTP":       {"Retry"},
 	"Delivery/SMTP":       {"*"},

@@ -15,6 +15,8 @@ func TestNeedsRestart(t *testing.T) {
 	}
 	newer.Main.ContactEmail, newer.Main.LogLevel, newer.Main.MixInterval = "bob@example.com", LogInfo, Interval(time.Hour)
 	newer.DeliverySMTP.Enabled, newer.OutgoingMMTP.Retry = true, IntervalList{time.Hour}
+	newer.Main.MaxBandwidth, newer.Main.MixCover, newer.Main.Timeout = MB, 7, Interval(time.Minute)
+	newer.IncomingMMTP.MaxConnections, newer.IncomingMMTP.ConnectionRate = 7, 7
 	newer.DeliveryMBOX.Enabled, newer.Main.EchoMessages = true, true // not used
 	if got := old.NeedsRestart(newer); len(got) > 0 {
 		t.Errorf("%q", got)

@@ -110,8 +110,16 @@ type IncomingMMTP struct {
 	ListenIP   netip.Addr
 	ListenPort Port
 	ListenIP6  netip.Addr
-	Allow      AddressSets
-	Deny       AddressSets
+
+	MaxConnections          int
+	MaxConnectionsPerSource int
+	ConnectionRate          int
+	TotalConnectionRate     int
+	HandshakeTimeout        Interval
+	PacketTimeout           Interval
+
+	Allow AddressSets
+	Deny  AddressSets
 }
 
 // Listen returns the addresses to listen on: an IPv4 one, unless the mix has

@@ -81,7 +81,36 @@ func (m *Main) check(p *problems) {
 	if m.MaxBandwidth != 0 && m.MaxBandwidth < 4*KB {
 		p.add(in, "MaxBandwidth", "is %s; it must be at least 4K", m.MaxBandwidth)
 	}
+	if m.MaxBandwidthSpike != 0 && m.MaxBandwidthSpike < 4*KB {
+		p.add(in, "MaxBandwidthSpike", "is %s; it must be at least 4K", m.MaxBandwidthSpike)
+	}
 }
+
+// minBandwidth is the least with which a few connections carry packets before their peers lose patience.
+const minBandwidth = 64 * KB
+
+func (i *IncomingMMTP) checkLimits(p *problems) {
+	for _, k := range []struct {
+		name  string
+		value int
+	}{
+		{"MaxConnections", i.MaxConnections}, {"MaxConnectionsPerSource", i.MaxConnectionsPerSource},
+		{"ConnectionRate", i.ConnectionRate}, {"TotalConnectionRate", i.TotalConnectionRate},
+	} {
+		if k.value < 1 || k.value > maxLimit {
+			p.add("Incoming/MMTP", k.name, "is %d; it must be from 1 to %d", k.value, maxLimit)
+		}
+	}
+	if i.HandshakeTimeout <= 0 {
+		p.add("Incoming/MMTP", "HandshakeTimeout", "must be longer than nothing")
+	}
+	if i.PacketTimeout <= 0 {
+		p.add("Incoming/MMTP", "PacketTimeout", "must be longer than nothing")
+	}
+}
+
+// maxLimit is far above what a machine can bear.
+const maxLimit = 1_000_000
 
 // MaxMixCover is the greatest MixCover: every packet costs each server on its way a private-key operation.
 const MaxMixCover = 10000
@@ -116,6 +145,7 @@ func (s *Server) checkNetwork(p *problems) {
 		if in.ListenIP6.IsValid() && (!in.ListenIP6.Is6() || in.ListenIP6.Is4In6()) {
 			p.add("Incoming/MMTP", "ListenIP6", "%s is not an IPv6 address", in.ListenIP6)
 		}
+		in.checkLimits(p)
 	}
 	if out := &s.OutgoingMMTP; out.Enabled {
 		if !out.IPv4 && !out.IPv6 {
@@ -283,6 +313,12 @@ func (m *Main) warn(w *warnings) {
 	}
 	if m.MixCover == 0 {
 		w.add(in, "MixCover", "is 0: without cover traffic packets wait long on a quiet network, and who floods this mix can tell its packets apart")
+	}
+	if m.MaxBandwidth != 0 && m.MaxBandwidth < minBandwidth {
+		w.add(in, "MaxBandwidth", "is %s: with less than %s a few connections at once take so long that their peers give up", m.MaxBandwidth, minBandwidth)
+	}
+	if m.MaxBandwidth == 0 && m.MaxBandwidthSpike != 0 {
+		w.add(in, "MaxBandwidthSpike", "means nothing without MaxBandwidth")
 	}
 	if m.MixInterval < Interval(5*time.Minute) {
 		w.add(in, "MixInterval", "is %s: batches of less than 5 minutes are small and hide little", m.MixInterval)

@@ -182,10 +182,11 @@ func (m *Main) keys() []Key {
 		// are down, and still leaves a small rented server's disk half empty.
 		{Name: "MaxDisk", To: &m.MaxDisk, Default: "10G",
 			Doc: "The disk space that waiting packets may take. When it is used up, new packets are rejected and their senders try again later."},
-		{Name: "MaxBandwidth", To: &m.MaxBandwidth, Unused: later,
-			Doc: "Bytes to send and receive in a second, on average."},
-		{Name: "MaxBandwidthSpike", To: &m.MaxBandwidthSpike, Unused: later,
-			Doc: "Bytes to send and receive in a second, at most."},
+		{Name: "MaxBandwidth", To: &m.MaxBandwidth, Example: "500K",
+			Doc: "Bytes to send and receive in a second over MMTP, both together, on average. All connections that are active get the same share. " +
+				"Without this key there is no limit."},
+		{Name: "MaxBandwidthSpike", To: &m.MaxBandwidthSpike, Example: "2M",
+			Doc: "Bytes that may pass at once after a pause. Without this key, five times MaxBandwidth."},
 
 		{Name: "ModulePath", To: &m.ModulePath, Unused: later,
 			Doc: "A directory of delivery modules."},
@@ -233,6 +234,21 @@ func (i *IncomingMMTP) keys() []Key {
 				"and the descriptor says that this mix can be reached there."},
 		{Name: "ListenPort", To: &i.ListenPort,
 			Doc: "The port to listen on, if it is not Port."},
+		// 10 MB of memory, and 35 MB if all of them stop in the middle of a packet.
+		{Name: "MaxConnections", To: &i.MaxConnections, Default: "1000",
+			Doc: "How many connections there may be at the same time: bounds memory and open files. When all places are taken, who has most connections or " +
+				"has been silent for longest makes way; mixes of the directory always get one."},
+		{Name: "MaxConnectionsPerSource", To: &i.MaxConnectionsPerSource, Default: "16",
+			Doc: "How many of these one IPv4 address, or one IPv6 /64, may have, so that nobody takes all places. A /24 in IPv4 and a /48 in IPv6 may have " +
+				"4 times as many, a /32 in IPv6 16 times."},
+		{Name: "ConnectionRate", To: &i.ConnectionRate, Default: "60",
+			Doc: "How many connections such a source may make in a minute, networks as many times more, so that nobody keeps the processor busy with handshakes."},
+		{Name: "TotalConnectionRate", To: &i.TotalConnectionRate, Default: "6000",
+			Doc: "How many connections all together may make in a minute, the mixes of the directory not counted: protects the processor against many sources."},
+		{Name: "HandshakeTimeout", To: &i.HandshakeTimeout, Default: "30 seconds",
+			Doc: "How long a peer may take to set up encryption and agree on the version, so that peers who do not speak take no places."},
+		{Name: "PacketTimeout", To: &i.PacketTimeout, Default: "2 minutes",
+			Doc: "How long one packet may take from its first byte to its last, so that peers who stop in the middle of one take no memory for long."},
 		{Name: "Allow", To: &i.Allow, Unused: noFilter, Doc: "Addresses to accept connections from."},
 		{Name: "Deny", To: &i.Deny, Unused: noFilter, Doc: "Addresses to refuse connections from."},
 	}

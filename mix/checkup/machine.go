@@ -9,7 +9,6 @@ import (
 
 	"mixminion/internal/config"
 	"mixminion/mix"
-	"mixminion/mmtp"
 )
 
 // files looks at who may read what belongs to the mix.
@@ -98,7 +97,7 @@ func (c *checker) clock() {
 const spareFiles = 64
 
 func (c *checker) limits() {
-	want := uint64(mmtp.DefaultMaxConnections + c.cfg.OutgoingMMTP.MaxConnections + spareFiles)
+	want := uint64(c.cfg.IncomingMMTP.MaxConnections + c.cfg.OutgoingMMTP.MaxConnections + spareFiles)
 	switch have, err := c.host.OpenFiles(); {
 	case err != nil:
 		c.add(Note, "open files", "", "cannot tell how many this user may have: %v", err)
