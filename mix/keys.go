@@ -182,10 +182,6 @@ func (r *keyRing) load() error {
 	return nil
 }
 
-func (r *keyRing) sort() {
-	slices.SortFunc(r.sets, func(a, b *keySet) int { return a.desc.ValidAfter.Compare(b.desc.ValidAfter) })
-}
-
 func (r *keyRing) loadSet(dir string) (*keySet, error) {
 	key, err := readKey(filepath.Join(dir, packetKeyFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -216,7 +212,8 @@ func (r *keyRing) loadSet(dir string) (*keySet, error) {
 	return &keySet{dir: dir, key: key, desc: desc, dec: dec, log: log}, nil
 }
 
-// lead is by how much the periods of two successive keys overlap. Never are more than two keys accepted at one time.
+// lead is by how much the periods of two successive keys overlap. Never are more than two keys accepted at one time, unless an operator has
+// begun one ahead of time.
 func (r *keyRing) lead() time.Duration {
 	return max(0, min(maxLead, ((r.lifetime-4*day)/2).Truncate(day)))
 }
@@ -352,8 +349,18 @@ func (r *keyRing) sign(key *rsa.PrivateKey, published, after, until time.Time) (
 	}))
 }
 
-// refresh signs the descriptor of s anew if it no longer says what the configuration says, and returns the new one; else nil.
+// refresh signs the descriptor of s anew if it no longer says what the configuration says, and returns the new one; else nil. One that nobody
+// needs any more stays as it is: published anew it would lead senders back to an old key.
 func (r *keyRing) refresh(s *keySet, now time.Time) (*directory.Descriptor, error) {
+	if r.superseded(s, now) {
+		return nil, nil
+	}
+	if at, is := r.outranked(s, now); is {
+		if next := at.Add(time.Second); next.After(now) {
+			now = next
+		}
+		return r.resign(s, now)
+	}
 	if s.fits {
 		return nil, nil
 	}
@@ -369,7 +376,12 @@ func (r *keyRing) refresh(s *keySet, now time.Time) (*directory.Descriptor, erro
 	if s.fits = fresh.Digest() == s.desc.Digest(); s.fits {
 		return nil, nil
 	}
-	text, err := r.sign(s.key, now, s.desc.ValidAfter, s.desc.ValidUntil)
+	return r.resign(s, now)
+}
+
+// resign signs the descriptor of s as one published at a time, and stores it.
+func (r *keyRing) resign(s *keySet, published time.Time) (*directory.Descriptor, error) {
+	text, err := r.sign(s.key, published, s.desc.ValidAfter, s.desc.ValidUntil)
 	if err != nil {
 		return nil, err
 	}
@@ -426,7 +438,7 @@ func overwrite(path string) error {
 }
 
 // inUse returns the key sets whose packets are accepted at now, the latest first: from a little before Valid-After until the
-// overlap after Valid-Until is over, at most two.
+// overlap after Valid-Until is over, at most maxInUse.
 func (r *keyRing) inUse(now time.Time) []*keySet {
 	var live []*keySet
 	for _, s := range slices.Backward(r.sets) {
@@ -434,16 +446,16 @@ func (r *keyRing) inUse(now time.Time) []*keySet {
 			live = append(live, s)
 		}
 	}
-	return live[:min(len(live), 2)]
+	return live[:min(len(live), maxInUse)]
 }
 
-// current returns the descriptors to publish: of the keys that are in use or will be and are not over at now. After the clock was set
-// back again and again there can be more keys than are used.
+// current returns the descriptors to publish: of the keys that are in use or will be, are not over at now, and in whose place no others have
+// stepped. After the clock was set back again and again there can be more keys than are used.
 func (r *keyRing) current(now time.Time) []*directory.Descriptor {
 	use := r.inUse(now)
 	var out []*directory.Descriptor
 	for _, s := range r.sets {
-		if !s.desc.Expired(now) && (slices.Contains(use, s) || now.Before(s.desc.ValidAfter.Add(-r.early()))) {
+		if !s.desc.Expired(now) && !r.superseded(s, now) && (slices.Contains(use, s) || now.Before(s.desc.ValidAfter.Add(-r.early()))) {
 			out = append(out, s.desc)
 		}
 	}

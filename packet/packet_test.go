@@ -261,7 +261,7 @@ func TestDropAndTwoKeys(t *testing.T) {
 			t.Fatalf("%+v, %v", res, err)
 		}
 	}
-	for _, n := range []int{0, 3} {
+	for _, n := range []int{0, 4} {
 		if _, err := packet.NewUnwrapper(make([]crypt.Decrypter, n)...); err == nil {
 			t.Errorf("%d keys accepted", n)
 		}

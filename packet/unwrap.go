@@ -41,8 +41,9 @@ type Result struct {
 	ApplicationKey crypt.Key
 }
 
-// maxKeys is how many packet keys a mix has in use: the current one and, for the overlap after a rotation, the one before.
-const maxKeys = 2
+// maxKeys is how many packet keys a mix has in use: the current one, for the overlap after a rotation the one before, and one more if its
+// operator has begun a new one ahead of time.
+const maxKeys = 3
 
 // maxRoutingInfo is the longest routing information that lies inside the header a hop receives.
 const maxRoutingInfo = maxInline + restLen
@@ -53,7 +54,7 @@ type Unwrapper struct {
 	ops  operations
 }
 
-// NewUnwrapper returns an Unwrapper for one or two keys; they are tried in the order given.
+// NewUnwrapper returns an Unwrapper for one to three keys; they are tried in the order given.
 func NewUnwrapper(keys ...crypt.Decrypter) (*Unwrapper, error) {
 	if len(keys) == 0 || len(keys) > maxKeys {
 		return nil, fmt.Errorf("%d packet keys given, 1 to %d can be in use", len(keys), maxKeys)

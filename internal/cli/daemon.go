@@ -74,12 +74,9 @@ func start(ctx context.Context, s *streams, file string, p passphrase) (err erro
 	if err := os.MkdirAll(paths.BaseDir, 0o700); err != nil {
 		return fmt.Errorf("make the base directory: %w", err)
 	}
-	lock, err := lockfile.Try(filepath.Join(paths.BaseDir, "mixminiond.lock"))
-	if errors.Is(err, lockfile.ErrHeld) {
-		return fmt.Errorf("the base directory %s is in use by another process; to see how that one does: mixminiond status", paths.BaseDir)
-	}
+	lock, err := lockBase(paths.BaseDir)
 	if err != nil {
-		return fmt.Errorf("lock the base directory: %w", err)
+		return err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	if err := d.openLog(paths.LogFile); err != nil {
@@ -111,6 +108,18 @@ func start(ctx context.Context, s *streams, file string, p passphrase) (err erro
 		return err
 	}
 	return nil
+}
+
+// lockBase keeps other processes off a base directory, which exists, until the lock is closed.
+func lockBase(base string) (*os.File, error) {
+	lock, err := lockfile.Try(filepath.Join(base, "mixminiond.lock"))
+	if errors.Is(err, lockfile.ErrHeld) {
+		return nil, fmt.Errorf("the base directory %s is in use by another process; to see how that one does: mixminiond status", base)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock the base directory: %w", err)
+	}
+	return lock, nil
 }
 
 func mendSocket(err error) string {
@@ -218,6 +227,7 @@ func (d *daemon) handlers() map[string]control.Handler {
 			return reloaded{warnings}, err
 		},
 		askDestroyKey: d.destroyKey,
+		askRotateKeys: d.rotateKeys,
 		askFlush: d.mixHandler(func(m *mix.Mix, _ json.RawMessage) (any, error) {
 			m.FlushQueues()
 			return nothing{}, nil

@@ -20,9 +20,27 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const askDestroyKey = "destroy-key"
+const (
+	askDestroyKey = "destroy-key"
+	askRotateKeys = "rotate-keys"
+)
 
-type destroyArgs struct{ Name string }
+type (
+	destroyArgs struct{ Name string }
+	rotated     struct{ Name string }
+)
+
+// rotateKeys is the daemon's side of mixminiond keys rotate.
+func (d *daemon) rotateKeys(ctx context.Context, _ json.RawMessage) (any, error) {
+	if d.mix == nil {
+		return nil, errNoMix
+	}
+	name, err := d.mix.Rotate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return rotated{name}, nil
+}
 
 // destroyKey is the daemon's side of mixminiond keys delete.
 func (d *daemon) destroyKey(ctx context.Context, args json.RawMessage) (any, error) {
@@ -43,7 +61,7 @@ func (d *daemon) destroyKey(ctx context.Context, args json.RawMessage) (any, err
 func newKeys(s *streams, configFile *string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "keys",
-		Short: "List the packet keys of the mix, or destroy one",
+		Short: "List the packet keys of the mix, begin a new one, or destroy one",
 		Long: "Works on packet keys: those that take off the layers of packets. A mix makes new ones and destroys\n" +
 			"old ones by itself, as PublicKeyLifetime and PublicKeyOverlap say. Without a command of its own it\n" +
 			"lists them.",
@@ -83,8 +101,53 @@ func newKeys(s *streams, configFile *string) *cobra.Command {
 		},
 	}
 	destroy.Flags().BoolVar(&sure, "yes", false, "really do it")
-	root.AddCommand(list, destroy)
+	rotate := &cobra.Command{
+		Use:   "rotate [now]",
+		Short: "Begin a new packet key now",
+		Long: "Makes a new packet key that is valid from today on, and has it published at once. Senders use it from\n" +
+			"then on. The old keys are accepted for as long as they were announced, so that no packet and no reply\n" +
+			"block is lost; to get rid of a key that somebody may have read, destroy it with keys delete. At most\n" +
+			"three keys can be in use at once: if there would be more, the command says from which day on it is\n" +
+			"possible. The mix may run or not.",
+		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: []string{"now"},
+		RunE:      func(cmd *cobra.Command, _ []string) error { return rotateKeys(cmd.Context(), s, *configFile) },
+	}
+	root.AddCommand(list, rotate, destroy)
 	return root
+}
+
+func rotateKeys(ctx context.Context, s *streams, configFile string) error {
+	base, err := baseDir(configFile)
+	if err != nil {
+		return err
+	}
+	var r rotated
+	err = control.Call(ctx, base, askRotateKeys, nil, &r)
+	if errors.Is(err, control.ErrNotRunning) {
+		var c mix.Config
+		if c, err = mixConfig(configFile); err != nil {
+			return err
+		}
+		if r.Name, err = rotateStopped(c, base); err == nil {
+			s.say("%s is in use from now on. The mix does not run: the next start publishes it.", r.Name)
+		}
+		return err
+	}
+	if err == nil {
+		s.say("%s is in use from now on, and is being published. The old keys are accepted for as long as they were announced.", r.Name)
+	}
+	return err
+}
+
+// rotateStopped does it for a mix that does not run.
+func rotateStopped(c mix.Config, base string) (name string, err error) {
+	lock, err := lockBase(base)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	return mix.RotateStopped(c)
 }
 
 func listKeys(s *streams, configFile string) error {
