@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"mixminion/delivery/ceiling"
 	"mixminion/delivery/mail"
 )
 
@@ -87,6 +88,9 @@ type SMTPConfig struct {
 	MaximumRecipients int
 	// Blocked reports that nothing is to be delivered to a mailbox. Nil blocks nobody.
 	Blocked func(addr string) bool
+
+	// Ceiling bounds the mails that each recipient gets in a day. Nil means that nothing does.
+	Ceiling *ceiling.Ceiling
 
 	// TransportConfig says who takes the mails.
 	TransportConfig

@@ -1,10 +1,17 @@
 package delivery
 
+import (
+	"mixminion/delivery/ceiling"
+	"mixminion/message"
+)
+
 // recipients are the addresses of a message that a mail is still to go to.
 type recipients struct {
 	names  []string
 	bits   []uint8 // of each in served
 	served uint8   // those that are done with
+	kind   ceiling.Kind
+	held   uint8 // those that have had their share of the day
 }
 
 // open returns which of the addresses of a message are neither served nor blocked.
@@ -24,10 +31,41 @@ func (x *SMTP) open(all []string, served uint8) recipients {
 	return to
 }
 
+// kindOf says which ceiling a message counts towards. What the exit cannot read may be an answer to somebody's pseudonym.
+func kindOf(f message.Form) ceiling.Kind {
+	if f == message.FormEncrypted || f == message.FormFragment {
+		return ceiling.Opaque
+	}
+	return ceiling.Readable
+}
+
+// takeShare leaves those out who have had enough for today, and counts the mail for the others.
+func (r *recipients) takeShare(c *ceiling.Ceiling) {
+	var names []string
+	var bits []uint8
+	for i, name := range r.names {
+		if c.Take(r.kind, name) {
+			names, bits = append(names, name), append(bits, r.bits[i])
+		} else {
+			r.held |= r.bits[i]
+		}
+	}
+	r.names, r.bits = names, bits
+}
+
+// giveBack takes back the count of those who certainly did not get the mail.
+func (r *recipients) giveBack(c *ceiling.Ceiling, outcomes []Outcome) {
+	for i, o := range outcomes {
+		if o.Status != Delivered && o.Reason != Unsure {
+			c.GiveBack(r.kind, r.names[i])
+		}
+	}
+}
+
 // envelope is where the mail of item goes. What is settled for one address is made durable at once, while others are still open.
 func (r recipients) envelope(from string, item Item) Envelope {
 	e := Envelope{From: from, To: r.names, Queued: item.Queued}
-	if item.Settle == nil || len(r.names) == 1 {
+	if item.Settle == nil || len(r.names) == 1 && r.held == 0 {
 		return e // the outcome of the whole follows at once
 	}
 	served := r.served
@@ -57,8 +95,11 @@ func (r recipients) outcome(each []Outcome) Outcome {
 			}
 		}
 	}
-	if retry != nil {
-		return Outcome{Status: Retry, Reason: retry.Reason, Served: served}
+	switch {
+	case retry != nil:
+		return Outcome{Status: Retry, Reason: retry.Reason, Served: served, Held: r.held}
+	case r.held != 0:
+		return Outcome{Status: Retry, Reason: Ceiling, Served: served, Held: r.held}
 	}
 	return *last
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 
+	"mixminion/delivery/ceiling"
 	"mixminion/delivery/mail"
 	"mixminion/packet"
 )
@@ -18,6 +19,7 @@ type SMTP struct {
 	maximumSize int
 	recipients  int // the most of one packet
 	blocked     func(addr string) bool
+	ceiling     *ceiling.Ceiling
 }
 
 // NewSMTP checks cfg and reads its CAFile. It does not connect to anything.
@@ -40,8 +42,14 @@ func NewSMTP(cfg SMTPConfig) (*SMTP, error) {
 	if cfg.MaximumRecipients < 0 || cfg.MaximumRecipients > packet.MaxRecipients {
 		return nil, fmt.Errorf("maximum number of recipients: it must be from 1 to %d", packet.MaxRecipients)
 	}
+	limit := cfg.Ceiling
+	if limit == nil {
+		if limit, err = ceiling.New(ceiling.Limits{}, nil, cfg.Now); err != nil {
+			return nil, err
+		}
+	}
 	return &SMTP{
-		transport: transport, mail: w, blocked: blocked,
+		transport: transport, mail: w, blocked: blocked, ceiling: limit,
 		maximumSize: orDefault(cfg.MaximumSize, DefaultMaximumSize), recipients: orDefault(cfg.MaximumRecipients, 1),
 	}, nil
 }
@@ -54,10 +62,17 @@ func (x *SMTP) Deliver(ctx context.Context, items iter.Seq[Item], done func(id u
 	for item := range items {
 		to, data, why := x.prepare(buf[:0], item)
 		buf = data
-		if why != None {
+		if why == None {
+			to.takeShare(x.ceiling)
+		}
+		switch {
+		case why != None:
 			done(item.ID, dropped(why))
-		} else {
+		case len(to.names) == 0:
+			done(item.ID, to.outcome(nil))
+		default:
 			outcomes, err := b.Send(ctx, to.envelope(x.mail.ReturnAddress(), item), data)
+			to.giveBack(x.ceiling, outcomes)
 			done(item.ID, to.outcome(outcomes))
 			if err != nil {
 				return fmt.Errorf("delivering mail: %w", err)
@@ -73,6 +88,9 @@ func (x *SMTP) Deliver(ctx context.Context, items iter.Seq[Item], done func(id u
 // Probe finds out whether a mail could be sent now: it connects to every mail server as for a mail, logs in if that is configured, and takes
 // its leave.
 func (x *SMTP) Probe(ctx context.Context) error { return x.transport.Probe(ctx) }
+
+// Inherit goes on counting what each recipient gets where before is, whose place x takes. It is called before the first batch of x.
+func (x *SMTP) Inherit(before *SMTP) { x.ceiling.Share(before.ceiling.Counter()) }
 
 // prepare appends the mail that item is to become to buf. A reason other than None says why it can never be delivered.
 func (x *SMTP) prepare(buf []byte, item Item) (to recipients, data []byte, why Reason) {
@@ -91,6 +109,7 @@ func (x *SMTP) prepare(buf []byte, item Item) (to recipients, data []byte, why R
 	if why != None {
 		return to, buf, why
 	}
+	to.kind = kindOf(m.Form)
 	m.To = all
 	m.ID = item.Nonce
 	m.Date = item.Queued

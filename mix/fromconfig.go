@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"mixminion/delivery"
+	"mixminion/delivery/blacklist"
+	"mixminion/delivery/ceiling"
 	"mixminion/delivery/optout"
 	"mixminion/delivery/reassemble"
 	"mixminion/dirclient"
@@ -119,9 +121,23 @@ func smtpExit(c *config.DeliverySMTP, contact string, paths config.ServerPaths, 
 	if err != nil {
 		return ExitConfig{}, err
 	}
+	blocked := unwilling.Has
+	if file := c.BlacklistFile.In(base, home); file != "" {
+		denied, err := blacklist.Open(file, log)
+		if err != nil {
+			return ExitConfig{}, fmt.Errorf("BlacklistFile: %w", err)
+		}
+		blocked = func(addr string) bool { return denied.Blocked(addr) || unwilling.Has(addr) }
+	}
+	limits := ceiling.Limits{Exempt: c.CeilingExempt}
+	limits.PerDay[ceiling.Readable], limits.PerDay[ceiling.Opaque] = c.RecipientCeiling, c.EncryptedCeiling
+	limit, err := ceiling.New(limits, nil, nil)
+	if err != nil {
+		return ExitConfig{}, fmt.Errorf("CeilingExempt: %w", err)
+	}
 	exit, err := delivery.NewSMTP(delivery.SMTPConfig{
 		Mail:        form,
-		MaximumSize: int(c.SizeLimit()), MaximumRecipients: c.MaximumRecipients, Blocked: unwilling.Has,
+		MaximumSize: int(c.SizeLimit()), MaximumRecipients: c.MaximumRecipients, Blocked: blocked, Ceiling: limit,
 		TransportConfig: transport,
 	})
 	if err != nil {

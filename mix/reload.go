@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"mixminion/delivery"
 	"mixminion/delivery/reassemble"
 	"mixminion/directory"
 	"mixminion/packet"
@@ -68,19 +69,22 @@ func (m *Mix) Reload(ctx context.Context, c Config) error {
 }
 
 // inherit hands what the exits of before remember to those that take their place: else those whom a part of a message has reached would get
-// it twice.
+// it twice, and the counts of the day would begin anew.
 func (c *Config) inherit(before *Config) {
 	for _, x := range c.Exits {
 		old := before.exit(x.Type)
 		if old == nil || old.Exit == x.Exit {
 			continue
 		}
-		heir, ok := x.Exit.(*reassemble.Exit)
-		if !ok {
-			continue
-		}
-		if old, ok := old.Exit.(*reassemble.Exit); ok {
-			heir.Inherit(old)
+		switch heir := x.Exit.(type) {
+		case *reassemble.Exit:
+			if old, ok := old.Exit.(*reassemble.Exit); ok {
+				heir.Inherit(old)
+			}
+		case *delivery.SMTP:
+			if old, ok := old.Exit.(*delivery.SMTP); ok {
+				heir.Inherit(old)
+			}
 		}
 	}
 }

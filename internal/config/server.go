@@ -203,6 +203,9 @@ type DeliverySMTP struct {
 	BlacklistFile     Path
 	MaximumRecipients int
 	OptOutPerDay      int
+	RecipientCeiling  int
+	EncryptedCeiling  int
+	CeilingExempt     List
 	Mail
 	Relay
 }

@@ -180,6 +180,15 @@ func (s *Server) checkDelivery(p *problems) {
 		if d.OptOutPerDay < 1 || d.OptOutPerDay > MaxOptOutPerDay {
 			p.add(in, "OptOutPerDay", "is %d; it must be from 1 to %d", d.OptOutPerDay, MaxOptOutPerDay)
 		}
+		for _, addr := range d.CeilingExempt {
+			probe := addr
+			if strings.HasPrefix(addr, "@") {
+				probe = "x" + addr
+			}
+			if new(Mailbox).Set(probe) != nil {
+				p.add(in, "CeilingExempt", "%s is neither a mail address nor @host", quote(addr))
+			}
+		}
 		d.Mail.check(p, in)
 		d.Relay.check(p, in)
 		if s.DeliverySMTPViaMix.Enabled {

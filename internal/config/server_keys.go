@@ -287,12 +287,20 @@ func (d *DeliveryMBOX) keys() []Key {
 func (d *DeliverySMTP) keys() []Key {
 	keys := []Key{
 		{Name: "Enabled", To: &d.Enabled, Required: true, Example: "no", Doc: enabledDoc},
-		{Name: "BlacklistFile", To: &d.BlacklistFile, Unused: later + ": mail goes to every address",
-			Doc: "The file of recipients who want no anonymous mail."},
+		{Name: "BlacklistFile", To: &d.BlacklistFile, Example: "/etc/mixminion/blacklist",
+			Doc: "The file of recipients who want no anonymous mail, a rule on each line: Deny address bob@example.com, Deny user bob, " +
+				"Deny onehost example.com, Deny allhosts example.com (and all hosts below it), or Deny pattern /regular expression/. " +
+				"It is read again when it changes. Those who wrote to OptOutAddress need not stand here."},
 		{Name: "MaximumRecipients", To: &d.MaximumRecipients, Default: "8",
 			Doc: "How many addresses one packet may name, 1 to 8. They get one mail and see each other."},
 		{Name: "OptOutPerDay", To: &d.OptOutPerDay, Default: "200",
 			Doc: "How many mails mixminiond optout receive sends in a day, at most, to those who write to OptOutAddress: anybody can write there in others' names."},
+		{Name: "RecipientCeiling", To: &d.RecipientCeiling, Default: "10",
+			Doc: "How many mails in plain text one recipient gets in a day (UTC). The rest waits, so that nobody can be buried in mail. 0 means any number."},
+		{Name: "EncryptedCeiling", To: &d.EncryptedCeiling, Default: "500",
+			Doc: "The same for encrypted mails and fragments, which may be the answers that somebody waits for."},
+		{Name: "CeilingExempt", To: &d.CeilingExempt, Example: "list@example.com, @example.org",
+			Doc: "Recipients without a ceiling, separated by commas: mailing lists, say. @example.org stands for everybody at that host."},
 	}
 	return append(append(keys, d.Mail.keys()...), d.Relay.keys()...)
 }
