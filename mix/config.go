@@ -46,7 +46,7 @@ type Config struct {
 	// Vault, if not nil, is the master key under which secrets are encrypted on the disk.
 	Vault *vault.Vault
 
-	// StatsFile is where counts are written after each StatsInterval, in whole hours, if LogStats; "" means nowhere.
+	// StatsFile is where counts are written after each StatsInterval, in whole hours, if LogStats; with "" nothing is counted.
 	StatsFile     string
 	StatsInterval time.Duration
 	LogStats      bool

@@ -2,12 +2,7 @@ package mix
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
 	"net"
-	"os"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -40,90 +35,99 @@ var eventNames = [events]string{
 	"AttemptedDelivery", "SuccessfulDelivery", "FailedDelivery", "UnretriableDelivery",
 }
 
-// statistics counts events for the operator. What has been counted since the last section of the file is in memory alone, and is lost
-// when the mix stops: on the disk it would say more than a section may.
-type statistics struct{ counts [events]atomic.Uint64 }
+// A tally is how often each event happened.
+type tally [events]uint64
+
+// rounded returns the counts as they may be told.
+func (t tally) rounded() tally {
+	for i := range t {
+		t[i] = roundUp(t[i], stepPackets)
+	}
+	return t
+}
+
+// statistics counts events for the operator. What has been counted since the last full hour is in memory alone, and is lost when the mix
+// stops: it would tell more than an hour may.
+type statistics struct {
+	counts [events]atomic.Uint64
+	last   atomic.Pointer[Hour]
+}
 
 func (s *statistics) add(e event, n int) { s.counts[e].Add(uint64(n)) }
 
-// take returns what was counted, rounded up to hundreds, and begins anew.
-func (s *statistics) take() (rounded [events]uint64) {
+// take returns what was counted, and begins anew.
+func (s *statistics) take() (t tally) {
 	for i := range s.counts {
-		rounded[i] = roundUp(s.counts[i].Swap(0), stepPackets)
+		t[i] = s.counts[i].Swap(0)
 	}
-	return rounded
+	return t
 }
 
-// statsHead stands at the top of the file.
-const statsHead = `# Mixminion server statistics
-#
-# Each section covers an interval in which this mix ran from the beginning to the end.
-# All numbers are rounded up to hundreds, and 100 is the least: exact ones help to
-# follow packets. Whoever can read this file learns less than from watching the lines.
-`
-
-// statsSection is the text about one interval.
-func statsSection(from, to time.Time, counts [events]uint64) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "========== From %s to %s:\n", from.Local().Format(time.DateTime), to.Local().Format(time.DateTime))
-	for i, n := range counts {
-		fmt.Fprintf(&b, "  %s: %d\n", eventNames[i], n)
-	}
-	return b.String()
+// An Hour is what may be told of one full hour of a mix, when it is over.
+type Hour struct {
+	End    time.Time
+	Counts []Count // in the order of the statistics file
+	Status Status  // at the end
 }
 
-// writeStats appends a section to the file.
-func writeStats(name, section string) (err error) {
-	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
-		section = statsHead + section
-	}
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	_, err = f.WriteString(section)
-	return err
+// A Count says how often an event happened, rounded up to hundreds.
+type Count struct {
+	Event string
+	N     uint64
 }
 
-// reporting writes a section for each interval that the mix runs through, until ctx is done. Intervals begin at full hours, so that a section does not tell
-// when the mix was started.
+// hour is the Hour of these counts.
+func (m *Mix) hour(end time.Time, t tally) *Hour {
+	h := &Hour{End: end.UTC(), Status: m.Status()}
+	for i, n := range t.rounded() {
+		h.Counts = append(h.Counts, Count{eventNames[i], n})
+	}
+	return h
+}
+
+// LastHour returns the last full hour; nil if the mix has not run through one, or if its clock was set since.
+func (m *Mix) LastHour() *Hour { return m.stats.last.Load() }
+
+// late is how long after the end of an hour its counts are still taken for those of the hour.
+const late = 5 * time.Minute
+
+// reporting counts by full hours, so that nothing tells when the mix was started, until ctx is done.
 func (m *Mix) reporting(ctx context.Context) error {
 	if m.cfg.StatsFile == "" {
 		return nil
 	}
 	for {
 		now := m.cfg.Clock.Now()
-		from := now.Truncate(time.Hour).Add(time.Hour)
-		if !m.wait(ctx, from.Sub(now)) {
+		begin := now.Truncate(time.Hour).Add(time.Hour)
+		if !m.wait(ctx, begin.Sub(now)) {
 			return nil
 		}
-		m.stats.take()
-		for m.reportOnce(ctx, &from) {
+		m.stats.take() // of an hour that is not full
+		for p := m.unfinished(begin); m.countHour(ctx, &begin, &p); {
 		}
 		if ctx.Err() != nil {
 			return nil
 		}
+		m.stats.last.Store(nil)
 	}
 }
 
-// reportOnce waits for the end of an interval, and writes its section. It returns false when the mix stops, or when the clock was moved, so that nobody can say
-// which interval the counts are of.
-func (m *Mix) reportOnce(ctx context.Context, from *time.Time) bool {
-	to := from.Add(max(m.live.Load().StatsInterval.Truncate(time.Hour), time.Hour))
-	if !m.wait(ctx, to.Sub(m.cfg.Clock.Now())) {
+// countHour waits for the end of the hour that begins at begin, and moves begin on. It returns false when the mix stops, or when the clock was
+// moved, so that nobody can say which hour the counts are of.
+func (m *Mix) countHour(ctx context.Context, begin *time.Time, p *period) bool {
+	end := begin.Add(time.Hour)
+	if !m.wait(ctx, end.Sub(m.cfg.Clock.Now())) {
 		return false
 	}
-	if off := m.cfg.Clock.Now().Sub(to); off < 0 || off > time.Hour {
+	if off := m.cfg.Clock.Now().Sub(end); off < 0 || off > late {
 		return false
 	}
 	counts := m.stats.take()
-	if m.live.Load().LogStats {
-		if err := writeStats(m.cfg.StatsFile, statsSection(*from, to, counts)); err != nil {
-			m.cfg.Logger.Error("cannot write statistics", "error", err)
-		}
+	m.stats.last.Store(m.hour(end, counts))
+	if err := m.note(p, end, counts); err != nil {
+		m.cfg.Logger.Error("cannot write statistics", "error", err)
 	}
-	*from = to
+	*begin = end
 	return true
 }
 

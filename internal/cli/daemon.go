@@ -23,6 +23,7 @@ import (
 	"mixminion/internal/store/durable"
 	"mixminion/internal/store/lockfile"
 	"mixminion/mix"
+	"mixminion/mix/metrics"
 )
 
 // A daemon is mixminiond while it runs.
@@ -37,8 +38,9 @@ type daemon struct {
 	authority  bool
 	stop       context.CancelFunc
 
-	mu  sync.Mutex
-	cfg *config.Server // in use
+	mu      sync.Mutex
+	cfg     *config.Server  // in use
+	metrics *metrics.Server // nil: none
 }
 
 // start runs what the configuration enables until ctx is done, or until it is told to stop.
@@ -97,6 +99,10 @@ func start(ctx context.Context, s *streams, file string, p passphrase) (err erro
 		return fmt.Errorf("write the process id: %w", err)
 	}
 	defer func() { err = errors.Join(err, removePID(paths.PidFile)) }()
+	if d.metrics, err = d.listenMetrics(ctx, d.cfg); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.closeMetrics()) }()
 	running := append([]role{d.hangups(), thisServiceManager().role(func() { d.status() })}, roles...)
 	if server, err = control.Listen(paths.BaseDir, d.handlers()); err != nil {
 		s.say("Warning: %v; so no other mixminiond command will reach this one%s.", err, mendSocket(err))
@@ -199,17 +205,30 @@ func (d *daemon) reload(ctx context.Context) (warnings []string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the log: %w", err)
 	}
+	shown := d.metrics
+	if newer.Main.MetricsListen != d.cfg.Main.MetricsListen {
+		if shown, err = d.listenMetrics(ctx, newer); err != nil {
+			return nil, errors.Join(err, file.Close())
+		}
+	}
 	if d.mix != nil {
 		c, err := mix.FromConfig(newer, d.home, software, d.log)
 		if err == nil {
 			err = d.mix.Reload(ctx, c)
 		}
 		if err != nil {
+			if shown != d.metrics && shown != nil {
+				err = errors.Join(err, shown.Close())
+			}
 			return nil, fmt.Errorf("%s: %w", d.file, errors.Join(err, file.Close()))
 		}
 	}
 	d.cfg = newer
 	err = d.output.change(file, &newer.Main)
+	if shown != d.metrics {
+		err = errors.Join(err, d.closeMetrics())
+		d.metrics = shown
+	}
 	d.log.Info("configuration reloaded")
 	return newer.Warnings(), err
 }

@@ -193,7 +193,7 @@ func newStats(s *streams, configFile *string) *cobra.Command {
 		Use:   "stats",
 		Short: "Print the statistics",
 		Long: "Prints what the mix has counted in each StatsInterval, rounded up to hundreds. The mix need not run.\n" +
-			"Only intervals that it ran through, and that are over, are in it.",
+			"Only intervals that are over, and of which it ran through three quarters at least, are in it.",
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) (err error) {
 			c, err := mixConfig(*configFile)

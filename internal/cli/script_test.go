@@ -49,6 +49,7 @@ func TestScripts(t *testing.T) {
 			"authorities":   authorities,
 			"grouplines":    groupLines,
 			"httpget":       httpGet,
+			"loopback":      loopback,
 			"signdirectory": signDirectory,
 
 			"directoryserver": directoryServer,
@@ -84,6 +85,14 @@ func smtpSink(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Defer(func() { ts.Check(sink.Close()) })
 	sinks.Store(ts, sink)
 	ts.Setenv("SMTP", sink.Addr)
+}
+
+// loopback puts a free address of loopback into a variable.
+func loopback(ts *testscript.TestScript, neg bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], l.Addr().String())
+	ts.Check(l.Close())
 }
 
 // patience bounds every wait of a script.

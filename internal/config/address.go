@@ -34,6 +34,31 @@ func (v *Port) String() string {
 
 func (v *Port) Kind() string { return "port" }
 
+// Loopback is an address of this machine that others cannot reach, and a port. The zero value means none.
+type Loopback netip.AddrPort
+
+func (v *Loopback) Set(text string) error {
+	if strings.EqualFold(text, "none") {
+		*v = Loopback{}
+		return nil
+	}
+	a, err := netip.ParseAddrPort(text)
+	if err != nil || !a.Addr().IsLoopback() || a.Addr().Zone() != "" || a.Addr().Is4In6() {
+		return fmt.Errorf("%s is not an address of loopback with a port, such as 127.0.0.1:9748 or [::1]:9748; other machines must not reach it", quote(text))
+	}
+	*v = Loopback(a)
+	return nil
+}
+
+func (v *Loopback) String() string {
+	if a := netip.AddrPort(*v); a.IsValid() {
+		return a.String()
+	}
+	return "none"
+}
+
+func (v *Loopback) Kind() string { return "address of loopback" }
+
 // HostPort is a host name or IP address, and a port unless it is zero.
 // The zero value means that none is given.
 type HostPort struct {

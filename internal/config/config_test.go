@@ -15,7 +15,7 @@ import (
 
 // sameValues compares configurations without the memory of their lines.
 var sameValues = []cmp.Option{
-	cmpopts.IgnoreTypes(File{}), cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}),
+	cmpopts.IgnoreTypes(File{}), cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}, Loopback{}),
 }
 
 // goodServer is the least that a mix needs.
@@ -286,6 +286,10 @@ func TestCrossChecks(t *testing.T) {
 		{"interval", "MixInterval: 0 seconds\n", "must be longer than nothing"},
 		{"cover", "MixCover: 10001\n", "it must be at most 10000 packets"},
 		{"statistics", "StatsInterval: 30 minutes\n", "at least 1 hour"},
+		{"metrics for all", "MetricsListen: 0.0.0.0:9748\n", "not an address of loopback"},
+		{"metrics for others", "MetricsListen: 192.0.2.1:9748\n", "not an address of loopback"},
+		{"metrics at a name", "MetricsListen: localhost:9748\n", "not an address of loopback"},
+		{"metrics without port", "MetricsListen: 127.0.0.1\n", "not an address of loopback"},
 		{"disk", "MaxDisk: 100K\n", "give at least 64M"},
 		{"bandwidth", "MaxBandwidth: 1K\n", "at least 4K"},
 		{"spike", "MaxBandwidth: 100K\nMaxBandwidthSpike: 1K\n", "MaxBandwidthSpike: is 1K; it must be at least 4K"},

@@ -9,7 +9,7 @@ import (
 var live = map[string][]string{
 	"Server": {
 		"LogFile", "LogLevel", "LogFormat", "Contact-Email", "Contact-Fingerprint", "Comments", "MyFamily",
-		"LogStats", "StatsInterval",
+		"LogStats", "StatsInterval", "MetricsListen",
 		"MixAlgorithm", "MixInterval", "MixJitter", "MixPoolRate", "MixPoolMinSize", "MixCover",
 		"Timeout", "MaxBandwidth", "MaxBandwidthSpike",
 	},

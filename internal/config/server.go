@@ -47,6 +47,7 @@ type Main struct {
 	Daemon        bool
 	LogStats      bool
 	StatsInterval Interval
+	MetricsListen Loopback
 
 	StoreKey           StoreKey
 	EncryptIdentityKey bool

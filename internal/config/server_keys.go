@@ -147,6 +147,10 @@ func (m *Main) keys() []Key {
 		{Name: "StatsInterval", To: &m.StatsInterval, Default: "1 day",
 			Doc: "The time that one set of counts covers, in whole hours: finer counts would help to follow packets."},
 
+		{Name: "MetricsListen", To: &m.MetricsListen, Default: "none", Example: "127.0.0.1:9748",
+			Doc: "Where a Prometheus server on this machine can ask for counts of full hours, rounded up to hundreds: an address of loopback and a " +
+				"port. Every user of the machine can ask, too. none: nowhere."},
+
 		{Name: "StoreKey", To: &m.StoreKey, Default: "none",
 			Doc: "What unlocks the master key, under which secrets of this mix are encrypted, at each start: file NAME, a file of 32 random bytes or more, " +
 				"on a device that is not taken together with this disk; passphrase; credential NAME, which systemd passes to the service; " +

@@ -28,7 +28,6 @@ type (
 )
 
 func (keyID) String() string                   { return "0123456789abcdef" }
-func (p packetID) LogValue() slog.Value        { return slog.Uint64Value(uint64(p)) }
 func (secret) LogValue() slog.Value            { return slog.StringValue("[hidden]") }
 func (h hopError) Error() string               { return "send to " + h.host + ": refused" }
 func (h hopError) Private() []string           { return []string{h.host} }
@@ -65,6 +64,7 @@ var redacted = map[string]struct {
 	"URL":                {&url.URL{Scheme: "https", Host: "mix.example.com"}, "[address]"},
 	"bytes":              {[]byte("a packet"), "[[]uint8]"},
 	"hash":               {[20]byte{1}, "[[20]uint8]"},
+	"packet id":          {packetID(77), "[logging_test.packetID]"},
 	"keyid":              {keyID{1}, "[logging_test.keyID]"},
 	"struct":             {struct{ Host string }{"mix.example.com"}, `"[struct { Host string }]"`},
 	"pointer":            {&struct{ Host string }{"mix.example.com"}, `"[*struct { Host string }]"`},
