@@ -21,69 +21,69 @@ const statsHead = `# Mixminion server statistics
 # follow packets. Whoever can read this file learns less than from watching the lines.
 `
 
-// A period is what one section of the file covers: full hours that begin at from, of which the mix has run through some. The section is
+// A stretch is what one section of the file covers: full hours that begin at from, of which the mix has run through some. The section is
 // written when to has come and the mix has run for three quarters of the planned time.
-type period struct {
+type stretch struct {
 	from, to time.Time
 	hours    int
 	counts   tally
 }
 
-// section is the text about a period that ends at a time.
-func (p *period) section(end time.Time) string {
+// section is the text about a stretch that ends at a time.
+func (p *stretch) section(end time.Time) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "========== From %s to %s:\n", p.from.Local().Format(time.DateTime), end.Local().Format(time.DateTime))
 	p.writeCounts(&b)
 	return b.String()
 }
 
-func (p *period) writeCounts(b *strings.Builder) {
+func (p *stretch) writeCounts(b *strings.Builder) {
 	for i, n := range p.counts.rounded() {
 		fmt.Fprintf(b, "  %s: %d\n", eventNames[i], n)
 	}
 }
 
 // over reports whether the section can be written at a time.
-func (p *period) over(now time.Time) bool {
+func (p *stretch) over(now time.Time) bool {
 	planned := p.to.Sub(p.from)
 	return !now.Before(p.to) && 4*time.Duration(p.hours)*time.Hour >= 3*planned
 }
 
-// period begins a period.
-func (m *Mix) period(from time.Time) period {
-	return period{from: from, to: from.Add(max(m.live.Load().StatsInterval.Truncate(time.Hour), time.Hour))}
+// stretch begins a stretch.
+func (m *Mix) stretch(from time.Time) stretch {
+	return stretch{from: from, to: from.Add(max(m.live.Load().StatsInterval.Truncate(time.Hour), time.Hour))}
 }
 
-// pendingFile holds the period that has begun, rounded, so that stops and crashes lose the hour in which they fall and no more.
+// pendingFile holds the stretch that has begun, rounded, so that stops and crashes lose the hour in which they fall and no more.
 func (m *Mix) pendingFile() string { return m.cfg.StatsFile + ".tmp" }
 
-// unfinished returns the period that goes on at a time: the one that the mix was in when it was stopped, or else a new one.
-func (m *Mix) unfinished(now time.Time) period {
+// unfinished returns the stretch that goes on at a time: the one that the mix was in when it was stopped, or else a new one.
+func (m *Mix) unfinished(now time.Time) stretch {
 	if !m.live.Load().LogStats {
-		return m.period(now)
+		return m.stretch(now)
 	}
 	text, err := os.ReadFile(m.pendingFile())
 	if errors.Is(err, fs.ErrNotExist) {
-		return m.period(now)
+		return m.stretch(now)
 	}
-	var p period
+	var p stretch
 	if err == nil {
 		p, err = parsePending(text)
 	}
 	if err != nil {
 		m.cfg.Logger.Error("cannot read the statistics of the interval that has begun; begins another one", "error", err)
-		return m.period(now)
+		return m.stretch(now)
 	}
 	if now.Before(p.from.Add(time.Duration(p.hours) * time.Hour)) { // the clock was set back
-		return m.period(now)
+		return m.stretch(now)
 	}
 	return p
 }
 
-// note adds an hour to a period. If the period is over its section is written and the next one begins.
-func (m *Mix) note(p *period, end time.Time, counts tally) error {
+// note adds an hour to a stretch. If the stretch is over its section is written and the next one begins.
+func (m *Mix) note(p *stretch, end time.Time, counts tally) error {
 	if !m.live.Load().LogStats {
-		*p = m.period(end)
+		*p = m.stretch(end)
 		if err := os.Remove(m.pendingFile()); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -95,7 +95,7 @@ func (m *Mix) note(p *period, end time.Time, counts tally) error {
 	}
 	if p.over(end) {
 		section := p.section(end)
-		*p = m.period(end)
+		*p = m.stretch(end)
 		if err := writeStats(m.cfg.StatsFile, section); err != nil {
 			return err
 		}
@@ -117,8 +117,8 @@ func writeStats(name, section string) (err error) {
 	return err
 }
 
-// pending is the text of the file about a period that is not over.
-func (p *period) pending() []byte {
+// pending is the text of the file about a stretch that is not over.
+func (p *stretch) pending() []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "From: %s\nTo: %s\nHours: %d\n", p.from.UTC().Format(time.RFC3339), p.to.UTC().Format(time.RFC3339), p.hours)
 	p.writeCounts(&b)
@@ -127,11 +127,11 @@ func (p *period) pending() []byte {
 
 var errPending = errors.New("statistics: the file about the interval that has begun is damaged")
 
-// maxPeriod bounds what a damaged file can say.
-const maxPeriod = 100 * 365 * 24
+// maxStretch bounds what a damaged file can say.
+const maxStretch = 100 * 365 * 24
 
 // parsePending is the reverse of pending.
-func parsePending(text []byte) (p period, err error) {
+func parsePending(text []byte) (p stretch, err error) {
 	var from, to string
 	in := bufio.NewReader(bytes.NewReader(text))
 	if _, err := fmt.Fscanf(in, "From: %s\nTo: %s\nHours: %d\n", &from, &to, &p.hours); err != nil {
@@ -149,7 +149,7 @@ func parsePending(text []byte) (p period, err error) {
 	if err := errors.Join(ferr, terr); err != nil {
 		return p, fmt.Errorf("%w: %w", errPending, err)
 	}
-	if p.hours < 0 || p.hours > maxPeriod || !p.from.Before(p.to) || p.to.Sub(p.from) > maxPeriod*time.Hour || !p.from.Equal(p.from.Truncate(time.Hour)) {
+	if p.hours < 0 || p.hours > maxStretch || !p.from.Before(p.to) || p.to.Sub(p.from) > maxStretch*time.Hour || !p.from.Equal(p.from.Truncate(time.Hour)) {
 		return p, errPending
 	}
 	return p, nil
