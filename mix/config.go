@@ -96,9 +96,9 @@ type ExitConfig struct {
 	Type  packet.RoutingType
 	Exit  delivery.Exit
 	Retry Schedule
-	// Gather is for an exit that must see all its messages at once, because they are fragments of each other. For such an exit an
-	// outcome of Retry is no failed attempt.
-	Gather bool
+	// Gather, for the type FRAGMENT, takes the place of Exit and Retry: messages are put together of their fragments and go to the other
+	// exits.
+	Gather *Gather
 	// Advertise, if not nil, adds the exit's section to the descriptor.
 	Advertise func(*directory.Fields)
 }

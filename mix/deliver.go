@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mixminion/delivery"
+	"mixminion/delivery/reassemble"
 	"mixminion/internal/store"
 	"mixminion/packet"
 )
@@ -15,8 +16,6 @@ import (
 const (
 	// defaultKeep is how long messages wait for an exit that is switched off.
 	defaultKeep = 7 * day
-	// gatherAgain is when an exit that gathers looks at its messages even though no new one came.
-	gatherAgain = time.Hour
 )
 
 // deliver hands an exit the messages of its queue that are due; with flush, all of them.
@@ -39,7 +38,7 @@ func (d *dispatcher) deliver(ctx context.Context, queue string, typ packet.Routi
 	a.left = held
 	var due []store.Item
 	for _, it := range items {
-		if at, ok := x.dueAt(it); flush || x.Gather || !ok || !at.After(a.now) {
+		if at, ok := x.dueAt(it); flush || !ok || !at.After(a.now) {
 			due = append(due, it)
 			a.open[uint64(it.ID)] = it
 		} else {
@@ -51,19 +50,7 @@ func (d *dispatcher) deliver(ctx context.Context, queue string, typ packet.Routi
 			d.mix.cfg.Logger.Warn("an exit cannot deliver now; will try again on its retry schedule", "exit", typ.String(), "error", err)
 		}
 	}
-	a.erase(a.done...)
-	// What the exit gathers, or did not get to, is offered again in a while.
-	again := max(d.mix.live.Load().Interval, time.Minute)
-	if x.Gather {
-		again = gatherAgain
-	}
-	if len(a.open) > 0 {
-		a.keep(a.now.Add(again))
-	}
-	if a.due.IsZero() && a.left > 0 {
-		a.due = a.now.Add(pause)
-	}
-	return a.ended
+	return a.end()
 }
 
 // attempt is one attempt at an exit's queue.
@@ -73,7 +60,19 @@ type attempt struct {
 	exit *ExitConfig
 	now  time.Time
 	open map[uint64]store.Item // messages without an outcome
-	done []store.ID            // of an exit that gathers: erased together at the end
+	// whole are the messages that were put together of several packets, by the ID of the first of these.
+	whole map[store.ID]*reassemble.Message
+}
+
+// end returns the end of the attempt.
+func (a *attempt) end() ended {
+	if len(a.open) > 0 { // what the exit did not get to is offered again in a while
+		a.keep(a.now.Add(max(a.d.mix.live.Load().Interval, time.Minute)))
+	}
+	if a.due.IsZero() && a.left > 0 {
+		a.due = a.now.Add(pause)
+	}
+	return a.ended
 }
 
 // keep sees to it that there is an attempt at a time, at the latest.
@@ -92,7 +91,7 @@ func (a *attempt) expired(x *ExitConfig) func(store.Item) bool {
 // outcome takes what the exit says of one message.
 func (a *attempt) outcome(id uint64, o delivery.Outcome) {
 	it, ok := a.open[id]
-	if !ok || a.exit.Gather && o.Status == delivery.Retry {
+	if !ok {
 		return
 	}
 	delete(a.open, id)
@@ -200,14 +199,16 @@ func (a *attempt) keepFrom(at time.Time) {
 	a.keep(at)
 }
 
-// finished erases a message that is done with. The fragments of one message go together: some of them, come back after a crash, could
-// be enough for a second mail.
+// finished erases a message that is done with. The fragments of one go together: some of them, come back after a crash, could be enough
+// for a second mail.
 func (a *attempt) finished(id store.ID) {
-	if a.exit.Gather {
-		a.done = append(a.done, id)
-	} else {
+	m := a.whole[id]
+	if m == nil {
 		a.erase(id)
+		return
 	}
+	a.erase(storeIDs(m.Refs())...)
+	a.d.pool.Finish(m)
 }
 
 func (a *attempt) erase(ids ...store.ID) {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"mixminion/delivery/reassemble"
 	"mixminion/internal/store"
 	"mixminion/internal/uniform"
 	"mixminion/mmtp"
@@ -37,16 +38,21 @@ type dispatcher struct {
 	wake   chan struct{}
 	ended  chan ended
 
-	state  map[string]*queueState
-	links  links
-	flush  atomic.Bool // try all queues, whenever they are due
-	warned occasional
+	state   map[string]*queueState
+	links   links
+	flush   atomic.Bool // try all queues, whenever they are due
+	warned  occasional
+	crowded occasional
 
 	// owed holds packets that are done with and could not be erased, because the disk is full. They must not be sent again.
 	mu   sync.Mutex
 	owed map[store.ID]bool
 	// served holds what a full disk did not let be noted of the addresses that are done with while others are to be tried again.
 	served map[store.ID]uint8
+	// pool is the account of fragments. It is complete once recalled.
+	pool     *reassemble.Pool
+	recalled atomic.Bool
+	saving   sync.Mutex // held while IDs of finished messages are stored
 	// visits are next hops to which JUNK is to go though nothing waits for them, by the names that their queues would have.
 	visits map[string]bool
 }
@@ -91,6 +97,7 @@ func newDispatcher(m *Mix) *dispatcher {
 		state: map[string]*queueState{},
 		links: links{most: m.cfg.MaxOutgoing, works: map[string]bool{}},
 		owed:  map[store.ID]bool{}, served: map[store.ID]uint8{},
+		pool: reassemble.New(reassemble.Limits{}),
 	}
 }
 
@@ -154,7 +161,7 @@ func (d *dispatcher) start(ctx context.Context) (started int, next time.Duration
 		return 0, 0, err
 	}
 	now := d.mix.cfg.Clock.Now()
-	queues := d.addVisits(d.mix.store.Queues())
+	queues := d.addVisits(d.withFragments(d.mix.store.Queues()))
 	// Those that have waited longest first, so that nobody's turn is put off for ever; ties by chance, so that nobody can plan for them.
 	if err := uniform.ShuffleSlice(rand.Reader, queues); err != nil {
 		return 0, 0, err
@@ -187,7 +194,7 @@ func (d *dispatcher) start(ctx context.Context) (started int, next time.Duration
 			continue
 		}
 		// An exit's messages have schedules of their own, so new ones do not wait for the retry of old ones.
-		fresh := q.Name[0] == exitQueuePrefix && q.Count > s.left
+		fresh := toExit(q.Name) && q.Count > s.left
 		if wait := s.due.Sub(now); !s.due.IsZero() && wait > 0 && !fresh {
 			if next == 0 || wait < next {
 				next = wait
@@ -250,6 +257,10 @@ func (d *dispatcher) empty(ctx context.Context, queue string, flush, visit bool)
 	switch {
 	case err != nil:
 		return ended{queue: queue, fatal: fmt.Errorf("packet store: queue name: %w", err)}
+	case queue[0] == wholeQueuePrefix:
+		return d.deliverWhole(ctx, queue, typ, flush)
+	case isExit && d.mix.live.Load().gathers(typ):
+		return d.gather(ctx, queue)
 	case isExit:
 		return d.deliver(ctx, queue, typ, flush)
 	}

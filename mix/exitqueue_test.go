@@ -235,60 +235,6 @@ func TestExitStopsEarly(t *testing.T) {
 	}
 }
 
-// An exit that gathers sees everything that waits at each attempt, and for it waiting is no failure.
-func TestExitGathers(t *testing.T) {
-	var complete atomic.Bool
-	exit := &fakeExit{answer: func(delivery.Item, int) delivery.Outcome {
-		if complete.Load() {
-			return delivery.Outcome{Status: delivery.Delivered}
-		}
-		return delivery.Outcome{}
-	}}
-	r := newRig(t, func(c *mix.Config) {
-		c.Exits = []mix.ExitConfig{{Type: testExitType, Exit: exit, Retry: mix.Schedule{day}, Gather: true}}
-	}).run()
-	last := func() int {
-		calls := exit.seen()
-		if len(calls) == 0 {
-			return 0
-		}
-		return len(calls[len(calls)-1].items)
-	}
-	for want := 1; want <= 4; want++ {
-		p, _ := r.exiting(testExitType)
-		r.mustSend(p)
-		r.mixOnce()
-		eventually(t, "the exit sees all", func() bool { return last() == want })
-		if want == 2 {
-			r.close()
-			for _, it := range r.exitItems() {
-				if it.Attempts != 0 {
-					t.Errorf("an attempt is noted: %+v", it)
-				}
-			}
-			r.run()
-			eventually(t, "the exit sees all after a restart", func() bool { return last() == want })
-		}
-	}
-	complete.Store(true)
-	p, _ := r.exiting(testExitType)
-	r.mustSend(p)
-	r.mixOnce()
-	eventually(t, "all are delivered", func() bool { return r.mix.Counts().Delivered == 5 })
-
-	// Fragments that wait in vain go when their time is over.
-	complete.Store(false)
-	p, _ = r.exiting(testExitType)
-	r.mustSend(p)
-	r.mixOnce()
-	eventually(t, "the exit sees the late one", func() bool { return last() == 1 })
-	r.clk.await(t, testInterval)
-	r.close()
-	r.clk.Advance(day + 2*testInterval)
-	r.run()
-	eventually(t, "it is dropped", func() bool { return r.mix.Counts().Dropped == 1 })
-}
-
 // A message for an exit that was switched off waits for a week.
 func TestExitSwitchedOff(t *testing.T) {
 	exit := &fakeExit{answer: func(delivery.Item, int) delivery.Outcome { return delivery.Outcome{} }}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"time"
 
 	"mixminion/delivery"
 	"mixminion/delivery/blacklist"
@@ -15,7 +14,6 @@ import (
 	"mixminion/dirclient"
 	"mixminion/directory"
 	"mixminion/internal/config"
-	"mixminion/message"
 	"mixminion/mmtp"
 	"mixminion/packet"
 )
@@ -63,7 +61,11 @@ func FromConfig(c *config.Server, home, software string, log *slog.Logger) (Conf
 		if len(out.Exits) == 0 {
 			return Config{}, errors.New("[Delivery/Fragmented]: there is no exit that whole messages could go to; enable [Delivery/SMTP]")
 		}
-		exit, err := FragmentExit(int64(c.DeliveryFragmented.MaximumSize), c.DeliveryFragmented.MaximumInterval.Duration(), out.Exits)
+		f := &c.DeliveryFragmented
+		exit, err := FragmentExit(Gather{
+			Limits: reassemble.Limits{Size: int64(f.MaximumSize), Bytes: int64(f.MaximumStorage), Messages: f.MaximumMessages},
+			Wait:   f.MaximumInterval.Duration(),
+		})
 		if err != nil {
 			return Config{}, fmt.Errorf("[Delivery/Fragmented]: %w", err)
 		}
@@ -152,26 +154,4 @@ func smtpExit(c *config.DeliverySMTP, contact string, paths config.ServerPaths, 
 		}
 	}
 	return x, nil
-}
-
-// FragmentExit returns the exit that puts messages of up to size bytes, compressed, together from fragments, waits for those as long as
-// wait, and hands the messages to the given exits.
-func FragmentExit(size int64, wait time.Duration, exits []ExitConfig) (ExitConfig, error) {
-	geometry, err := message.NewGeometry(size, 0)
-	if err != nil {
-		return ExitConfig{}, err
-	}
-	next := map[packet.RoutingType]delivery.Exit{}
-	for _, x := range exits {
-		next[x.Type] = x.Exit
-	}
-	return ExitConfig{
-		Type:   packet.TypeFragment,
-		Exit:   reassemble.New(reassemble.Config{Exits: next, MaximumFragments: geometry.Packets()}),
-		Retry:  Schedule{wait},
-		Gather: true,
-		Advertise: func(f *directory.Fields) {
-			f.Fragmented = &directory.Fragmented{MaximumFragments: geometry.Packets()}
-		},
-	}, nil
 }

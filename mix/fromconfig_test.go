@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"mixminion/delivery/reassemble"
 	"mixminion/directory"
 	"mixminion/internal/config"
 	"mixminion/mix"
@@ -95,6 +96,8 @@ Retry: 2 hours for 4 hours
 Enabled: yes
 MaximumSize: 1M
 MaximumInterval: 3 days
+MaximumStorage: 64M
+MaximumMessages: 500
 `
 
 func fromConfig(t *testing.T, text string) (mix.Config, error) {
@@ -184,10 +187,12 @@ func TestExitsOfTheConfiguration(t *testing.T) {
 	var f directory.Fields
 	for i, want := range []mix.ExitConfig{
 		{Type: packet.TypeSMTP, Retry: mix.Schedule{2 * time.Hour, 2 * time.Hour}},
-		{Type: packet.TypeFragment, Retry: mix.Schedule{3 * day}, Gather: true},
+		{Type: packet.TypeFragment, Gather: &mix.Gather{
+			Limits: reassemble.Limits{Size: 1 << 20, Bytes: 64 << 20, Messages: 500}, Wait: 3 * day,
+		}},
 	} {
 		got := c.Exits[i]
-		if got.Exit == nil || got.Advertise == nil {
+		if got.Exit == nil && got.Gather == nil || got.Advertise == nil {
 			t.Fatalf("exit %d is not whole", i)
 		}
 		got.Advertise(&f)

@@ -10,10 +10,13 @@ import (
 )
 
 // The names of store queues begin with what they are for. That of a next hop goes on with its routing information, so that it needs no
-// table; that of an exit with its routing type.
+// table; that of an exit, and of the whole messages for it, with its routing type.
 const (
-	hopQueuePrefix  = 'h'
-	exitQueuePrefix = 'x'
+	hopQueuePrefix   = 'h'
+	exitQueuePrefix  = 'x'
+	wholeQueuePrefix = 'w' // fragments of messages of which enough are there
+	heldQueue        = "g" // fragments of other messages
+	finishedQueue    = "f" // no packets, but records of messages that are done with
 
 	// packedHost comes before a host name that is packed, because it would be too long otherwise. No host name begins with it.
 	packedHost = 0xFF
@@ -35,11 +38,19 @@ func exitQueue(t packet.RoutingType) string {
 	return string(binary.BigEndian.AppendUint16([]byte{exitQueuePrefix}, uint16(t)))
 }
 
-// parseQueue tells what a queue name stands for.
+// wholeQueue holds the fragments of messages that wait for an exit.
+func wholeQueue(t packet.RoutingType) string {
+	return string(binary.BigEndian.AppendUint16([]byte{wholeQueuePrefix}, uint16(t)))
+}
+
+// toExit reports whether what is in a queue goes to an exit.
+func toExit(queue string) bool { return queue[0] == exitQueuePrefix || queue[0] == wholeQueuePrefix }
+
+// parseQueue tells what the name of a queue that can be emptied stands for.
 func parseQueue(name string) (next packet.Hop, exit packet.RoutingType, isExit bool, err error) {
 	const hostAt = 1 + 2 + len(next.KeyID)
 	switch {
-	case len(name) == 3 && name[0] == exitQueuePrefix:
+	case len(name) == 3 && toExit(name):
 		return packet.Hop{}, packet.RoutingType(binary.BigEndian.Uint16([]byte(name[1:]))), true, nil
 	case len(name) > hostAt && name[0] == hopQueuePrefix && name[hostAt] == packedHost:
 		host, err := unpackHost(name[hostAt+1:])

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"mixminion/message"
 	"mixminion/packet"
 )
 
@@ -15,6 +16,7 @@ import (
 //
 //	relay:   length of the next hop (2), next hop as FWD/HOST routing information, packet (32768)
 //	deliver: routing type (2), length of the information (2), routing information, nonce (16), payload (28672)
+//	finished: the IDs (20 each) of messages whose late fragments are not needed
 type record struct {
 	kind   recordKind
 	next   packet.Hop // relay
@@ -24,13 +26,16 @@ type record struct {
 	info    []byte
 	nonce   [nonceLen]byte
 	payload *packet.Payload
+
+	finished []message.ID
 }
 
 type recordKind byte
 
 const (
-	recordRelay   recordKind = 1
-	recordDeliver recordKind = 2
+	recordRelay    recordKind = 1
+	recordDeliver  recordKind = 2
+	recordFinished recordKind = 3
 
 	recordVersion = 1
 	nonceLen      = 16
@@ -46,6 +51,12 @@ func (r *record) append(b []byte) []byte {
 		b = binary.BigEndian.AppendUint16(b, uint16(len(hop)))
 		b = append(b, hop...)
 		return append(b, r.packet[:]...)
+	}
+	if r.kind == recordFinished {
+		for _, id := range r.finished {
+			b = append(b, id[:]...)
+		}
+		return b
 	}
 	b = binary.BigEndian.AppendUint16(b, uint16(r.typ))
 	b = binary.BigEndian.AppendUint16(b, uint16(len(r.info)))
@@ -81,6 +92,13 @@ func parseRecord(b []byte) (r record, err error) {
 			return r, errRecord
 		}
 		r.info, r.nonce, r.payload = info, [nonceLen]byte(rest), (*packet.Payload)(rest[nonceLen:])
+	case recordFinished:
+		for ; len(b) >= message.IDLen; b = b[message.IDLen:] {
+			r.finished = append(r.finished, message.ID(b))
+		}
+		if len(b) != 0 {
+			return r, errRecord
+		}
 	default:
 		return r, errRecord
 	}

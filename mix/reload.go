@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"mixminion/delivery"
-	"mixminion/delivery/reassemble"
 	"mixminion/directory"
 	"mixminion/packet"
 )
@@ -68,20 +67,14 @@ func (m *Mix) Reload(ctx context.Context, c Config) error {
 	})
 }
 
-// inherit hands what the exits of before remember to those that take their place: else those whom a part of a message has reached would get
-// it twice, and the counts of the day would begin anew.
+// inherit hands what the exits of before remember to those that take their place: else the counts of the day would begin anew.
 func (c *Config) inherit(before *Config) {
 	for _, x := range c.Exits {
 		old := before.exit(x.Type)
 		if old == nil || old.Exit == x.Exit {
 			continue
 		}
-		switch heir := x.Exit.(type) {
-		case *reassemble.Exit:
-			if old, ok := old.Exit.(*reassemble.Exit); ok {
-				heir.Inherit(old)
-			}
-		case *delivery.SMTP:
+		if heir, ok := x.Exit.(*delivery.SMTP); ok {
 			if old, ok := old.Exit.(*delivery.SMTP); ok {
 				heir.Inherit(old)
 			}

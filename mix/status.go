@@ -55,12 +55,16 @@ func (m *Mix) Status() Status {
 		Pool: roundUp(m.store.PoolSize(), stepPackets), Disk: roundUp(m.store.Usage().Disk, stepBytes),
 		Draining: m.draining.Load(), Publishes: len(m.cfg.PublishTo),
 	}
-	waiting := 0
+	waiting, notes := 0, 0
 	for _, q := range m.store.Queues() {
-		waiting += q.Count
+		if q.Name == finishedQueue {
+			notes += q.Count
+		} else {
+			waiting += q.Count
+		}
 	}
 	st.Waiting = roundUp(waiting, stepPackets)
-	st.Empty = st.Draining && m.store.Usage().Packets == 0
+	st.Empty = st.Draining && m.store.Usage().Packets <= notes
 	if server := m.server.Load(); server != nil {
 		st.Connections = roundUp(server.Connections(), stepConnections)
 	}

@@ -224,6 +224,8 @@ type DeliveryFragmented struct {
 	Enabled         bool
 	MaximumSize     Size
 	MaximumInterval Interval
+	MaximumStorage  Size
+	MaximumMessages int
 }
 
 // DefaultServer returns the defaults. They do not pass Validate as they are:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mixminion/directory"
+	"mixminion/message"
 	"mixminion/packet"
 )
 
@@ -203,10 +204,26 @@ func (s *Server) checkDelivery(p *problems) {
 		if d.MaximumInterval <= 0 {
 			p.add(in, "MaximumInterval", "must be longer than nothing")
 		}
+		if least := minStorage(d.MaximumSize); d.MaximumStorage < least {
+			p.add(in, "MaximumStorage", "is %s; for messages of MaximumSize, %s, it must be at least %s", d.MaximumStorage, d.MaximumSize, least)
+		}
+		if d.MaximumMessages < 100 || d.MaximumMessages > 1_000_000 {
+			p.add(in, "MaximumMessages", "is %d; it must be from 100 to 1000000", d.MaximumMessages)
+		}
 		if !s.DeliveryMBOX.Enabled && !s.DeliverySMTP.Enabled {
 			p.add(in, "Enabled", "needs [Delivery/SMTP] or [Delivery/MBOX] enabled too: nothing else could deliver what it puts together")
 		}
 	}
+}
+
+// minStorage is the least MaximumStorage for messages of a size: a quarter of it, which is what a class of messages has for its own (package
+// reassemble), holds two of the largest.
+func minStorage(size Size) Size {
+	g, err := message.NewGeometry(int64(size), 0)
+	if err != nil {
+		return 0 // another check says so
+	}
+	return (8*Size(g.Chunks*g.K)*packet.PayloadLen + MB - 1) / MB * MB
 }
 
 func (m *Mail) check(p *problems, in string) {

@@ -71,7 +71,12 @@ func (s *Server) Sections() []Section {
 				{Name: "MaximumSize", To: &s.DeliveryFragmented.MaximumSize, Example: "1M",
 					Doc: "The largest message to put together, compressed. Needed when Enabled."},
 				{Name: "MaximumInterval", To: &s.DeliveryFragmented.MaximumInterval, Default: "2 days",
-					Doc: "How long to wait for the missing fragments of a message."},
+					Doc: "How long to wait for the missing fragments of a message, counted from the midnight after the first one."},
+				{Name: "MaximumStorage", To: &s.DeliveryFragmented.MaximumStorage, Default: "256M",
+					Doc: "The disk space for fragments of messages that are not whole. When it is used up, those messages go that have got few fragments " +
+						"and none for the longest time: who sends fragments that never become messages displaces little but his own."},
+				{Name: "MaximumMessages", To: &s.DeliveryFragmented.MaximumMessages, Default: "10000",
+					Doc: "How many messages may wait for fragments at a time. It bounds memory."},
 			},
 		},
 		{

@@ -15,6 +15,7 @@ import (
 
 	"mixminion/delivery"
 	"mixminion/delivery/mail"
+	"mixminion/delivery/reassemble"
 	"mixminion/directory"
 	"mixminion/internal/clock"
 	"mixminion/mix"
@@ -152,7 +153,9 @@ func config(o Options, name string, port uint16) (mix.Config, error) {
 	exits := []mix.ExitConfig{{Type: packet.TypeSMTP, Exit: exit, Retry: retry, Advertise: func(f *directory.Fields) {
 		f.SMTP = &directory.Delivery{MaximumSize: MaximumSize >> 10, AllowFrom: true, MaximumRecipients: packet.MaxRecipients}
 	}}}
-	fragments, err := mix.FragmentExit(MaximumSize, 24*time.Hour, exits)
+	fragments, err := mix.FragmentExit(mix.Gather{
+		Limits: reassemble.Limits{Size: MaximumSize, Bytes: 1 << 30, Messages: 10_000}, Wait: 24 * time.Hour,
+	})
 	if err != nil {
 		return mix.Config{}, err
 	}
