@@ -72,7 +72,7 @@ func floodedDay(seed uint64, messages, k, chunks, room, perHour, depth int) (who
 // TestFlood: honest messages that come in over a day survive floods of fragments of messages that never become whole.
 // docs/spec/reassembly.md has a table of more.
 func TestFlood(t *testing.T) {
-	const room, messages = 240, 3
+	const room, messages = 160, 3
 	for name, c := range map[string]struct {
 		k, chunks      int
 		perHour, depth int
