@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"time"
 
 	"mixminion/delivery"
 	"mixminion/delivery/blacklist"

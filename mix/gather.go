@@ -102,7 +102,7 @@ func (d *dispatcher) gather(ctx context.Context, queue string) ended {
 		wait = x.Gather.Wait
 		d.pool.SetLimits(x.Gather.Limits)
 	}
-	items, held, err := d.waiting(queue, Schedule{wait})
+	items, held, err := d.waiting(queue, func(it store.Item) bool { return now.Sub(time.Unix(int64(it.Queued), 0)) > wait })
 	if err != nil {
 		g.fatal = err
 		return g.ended
@@ -175,7 +175,7 @@ func (g *gathering) giveUp(refs []uint64) {
 	}
 }
 
-// countLost counts fragments of which nothing will be delivered.
+// countLost counts fragments, or whole messages, of which nothing will be delivered.
 func (d *dispatcher) countLost(n int) {
 	d.mix.counts.dropped.Add(uint64(n))
 	d.mix.stats.add(unretriableDelivery, n)

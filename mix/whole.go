@@ -20,12 +20,12 @@ func (d *dispatcher) deliverWhole(ctx context.Context, queue string, typ packet.
 		d: d, ended: ended{queue: queue}, now: d.mix.cfg.Clock.Now(), open: map[uint64]store.Item{}, whole: map[store.ID]*reassemble.Message{},
 	}
 	a.exit = d.mix.live.Load().exit(typ)
-	retry := Schedule{defaultKeep}
+	expired := a.expired(&ExitConfig{Retry: Schedule{defaultKeep}})
 	if a.exit != nil {
-		retry = a.exit.Retry
+		expired = a.expired(a.exit)
 	}
 	placed := d.pool.Placed(typ) // listed before its packets: a message that comes now must not be taken for one that is gone
-	items, held, err := d.waiting(queue, retry)
+	items, held, err := d.waiting(queue, func(store.Item) bool { return false })
 	if err != nil {
 		a.fatal = err
 		return a.ended
@@ -39,11 +39,16 @@ func (d *dispatcher) deliverWhole(ctx context.Context, queue string, typ packet.
 	for _, m := range placed {
 		it, ok := here[store.ID(m.Refs()[0])]
 		if !ok {
-			d.pool.Finish(m) // its time is over
+			d.pool.Finish(m) // done with, and perhaps not erased yet
 			continue
 		}
 		a.whole[it.ID] = m
 		a.left += len(m.Refs())
+		if expired(it) {
+			d.countLost(1)
+			a.finished(it.ID)
+			continue
+		}
 		if a.exit == nil {
 			continue
 		}
@@ -59,7 +64,7 @@ func (d *dispatcher) deliverWhole(ctx context.Context, queue string, typ packet.
 	}
 	if len(due) > 0 {
 		if err := a.exit.Exit.Deliver(ctx, a.messagesOf(due), a.outcome); err != nil && ctx.Err() == nil {
-			d.mix.cfg.Logger.Warn("an exit cannot deliver now; will try again on its retry schedule", "exit", typ, "error", err)
+			d.mix.cfg.Logger.Warn("an exit cannot deliver now; will try again on its retry schedule", "exit", typ.String(), "error", err)
 		}
 	}
 	if a.fatal == nil {
@@ -92,11 +97,11 @@ func (a *attempt) messagesOf(due []store.Item) iter.Seq[delivery.Item] {
 				continue
 			}
 			a.d.mu.Lock()
-			served := a.d.served[it.ID]
+			served := triesOf(it).served | a.d.served[it.ID]
 			a.d.mu.Unlock()
 			if !yield(delivery.Item{
-				ID: uint64(it.ID), Type: whole.To.Type, Info: whole.To.Info, Served: served, Reassembled: whole.Compressed, Nonce: m.Name(),
-				Queued: time.Unix(int64(it.Queued), 0).UTC(),
+				ID: uint64(it.ID), Type: whole.To.Type, Info: whole.To.Info, Served: served, Settle: func(served uint8) { a.settle(it.ID, served) },
+				Reassembled: whole.Compressed, Nonce: m.Name(), Queued: time.Unix(int64(it.Queued), 0).UTC(),
 			}) || a.fatal != nil {
 				return
 			}
