@@ -430,6 +430,9 @@ func FuzzMail(f *testing.F) {
 	f.Add("x\r\nBcc: a@b", "x\nBcc: a@b", "<1@b>\r\n\r\nbody", "<1@b>\rX: y", []byte("\r\n.\r\nMAIL FROM:<a@b>\r\n"))
 	f.Add(`\`, "=?utf-8?q?=0D=0ABcc:_a@b?=", "<@>", "<<>>", []byte("a\r-----END TYPE III ANONYMOUS MESSAGE-----\r"))
 	f.Add("", "", "", "", []byte(strings.Repeat("ü", 600)))
+	f.Add("a\u2028b", "a\u2029b", "<1@b>\x00", "<1@b>\v<2@b>", []byte("\u2028.\u2028"))
+	f.Add(strings.Repeat(`\`, 900), strings.Repeat("=?utf-8?q?a?= ", 64), "<"+strings.Repeat("a", 896)+"@b>", strings.Repeat("<1@b> ", 101), []byte("-\n--\n-----"))
+	f.Add("=?utf-8?q?=22_=3Ceve=40b=3E?=", "=?utf-8?b?AA0K?=", "<a@[b]>", "<@[]>", []byte("\x00"))
 	w, err := mail.NewWriter(options)
 	if err != nil {
 		f.Fatal(err)

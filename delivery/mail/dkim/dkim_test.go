@@ -312,8 +312,8 @@ func FuzzCheckRecord(f *testing.F) {
 	f.Add("v=DKIM1; p=")
 	f.Add(";;=;p==")
 	f.Fuzz(func(t *testing.T, text string) {
-		if err := k.CheckRecord([]string{text}); err == nil && !strings.Contains(text, k.Record()[strings.Index(k.Record(), "p=")+2:]) &&
-			!strings.ContainsAny(text, " \t\r\n\v\f\u0085\u00a0\u2000") {
+		bare := strings.NewReplacer("\r", "", "\n", "").Replace(strings.Join(strings.Fields(text), ""))
+		if err := k.CheckRecord([]string{text}); err == nil && !strings.Contains(bare, k.Record()[strings.Index(k.Record(), "p=")+2:]) {
 			t.Errorf("%q has the key", text)
 		}
 	})

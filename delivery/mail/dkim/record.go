@@ -110,7 +110,7 @@ func (k *Key) compare(tags map[string]string, published string) error {
 	if algorithm == "" {
 		algorithm = algRSA
 	}
-	public, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(published), ""))
+	public, err := base64.StdEncoding.Strict().DecodeString(strings.Join(strings.Fields(published), ""))
 	switch {
 	case algorithm != k.algorithm:
 		return fmt.Errorf("the record is for a key of another kind, not %s", k.algorithm)
