@@ -14,9 +14,16 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The crash test runs this same program as the mix that it kills.
+	// The crash tests run this same program as the mix that they kill.
 	if dir := os.Getenv(crashDirEnv); dir != "" {
 		if err := crashMix(dir, os.Getenv(crashAddrEnv)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	if dir := os.Getenv(exitCrashDirEnv); dir != "" {
+		if err := crashExit(dir, os.Getenv(exitCrashServersEnv)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -1,0 +1,146 @@
+package mix_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"mixminion/delivery"
+	"mixminion/mix"
+	"mixminion/packet"
+)
+
+// A message that waits for a recipient's ceiling is tried after midnight, day after day, and no such day counts as an attempt. When it
+// has been tried it has the whole of its retry schedule.
+func TestExitHeld(t *testing.T) {
+	outcome := delivery.Outcome{Status: delivery.Retry, Reason: delivery.Ceiling, Held: 1}
+	exit := &fakeExit{answer: func(_ delivery.Item, attempt int) delivery.Outcome {
+		switch {
+		case attempt < 3:
+			return outcome
+		case attempt == 3:
+			return delivery.Outcome{Status: delivery.Retry, Reason: delivery.Deferred}
+		}
+		return delivery.Outcome{Status: delivery.Delivered}
+	}}
+	r := newRig(t, func(c *mix.Config) {
+		c.Exits = []mix.ExitConfig{{Type: packet.TypeSMTP, Exit: exit, Retry: mix.Schedule{10 * time.Minute}}}
+	})
+	exit.clock = r.clk
+	r.clk.Advance(2 * time.Minute)
+	r.run()
+	p, _ := r.exiting(packet.TypeSMTP)
+	r.mustSend(p)
+	r.mixOnce() // at 9:07
+	wait := 24*time.Hour - (9*time.Hour + 7*time.Minute)
+	r.clk.await(t, wait)
+	r.close()
+	r.run() // a restart changes nothing
+	for range 3 {
+		r.clk.await(t, wait)
+		r.clk.Advance(wait)
+		wait = day
+	}
+	r.clk.await(t, 10*time.Minute)
+	r.clk.Advance(10 * time.Minute)
+	eventually(t, "the message is delivered", func() bool { return r.mix.Counts().Delivered == 1 })
+	var at []time.Duration
+	for _, c := range exit.seen() {
+		at = append(at, c.at.Sub(start))
+	}
+	midnight := 15 * time.Hour
+	want := []time.Duration{7 * time.Minute, midnight, midnight + day, midnight + 2*day, midnight + 2*day + 10*time.Minute}
+	if !slices.Equal(at, want) {
+		t.Errorf("attempts after %v, want %v", at, want)
+	}
+}
+
+// Of several recipients, those who could be tried and cannot be reached are given up in time; one who has had enough waits longer.
+func TestExitHeldInPart(t *testing.T) {
+	var served []uint8
+	exit := &fakeExit{answer: func(it delivery.Item, attempt int) delivery.Outcome {
+		served = append(served, it.Served)
+		if it.Served == 0b11111101 {
+			return delivery.Outcome{Status: delivery.Delivered}
+		}
+		return delivery.Outcome{Status: delivery.Retry, Reason: delivery.Deferred, Held: 0b10, Served: 1}
+	}}
+	r := newRig(t, func(c *mix.Config) {
+		c.Exits = []mix.ExitConfig{{Type: packet.TypeSMTP, Exit: exit, Retry: mix.Schedule{10 * time.Minute}}}
+	})
+	r.clk.Advance(2 * time.Minute)
+	r.run()
+	p, _ := r.exiting(packet.TypeSMTP)
+	r.mustSend(p)
+	r.mixOnce() // at 9:07, queued "9:05"
+	r.clk.await(t, 8*time.Minute)
+	r.clk.Advance(8 * time.Minute)
+	wait := 24*time.Hour - (9*time.Hour + 15*time.Minute)
+	r.clk.await(t, wait)
+	r.clk.Advance(wait)
+	eventually(t, "the message is delivered", func() bool { return r.mix.Counts().Delivered == 1 })
+	if want := []uint8{0, 1, 0b11111101}; !slices.Equal(served, want) {
+		t.Errorf("served %b, want %b", served, want)
+	}
+}
+
+// A message that waits for a ceiling is given up a week after its retry schedule is over.
+func TestExitHeldTooLong(t *testing.T) {
+	exit := &fakeExit{answer: func(delivery.Item, int) delivery.Outcome {
+		return delivery.Outcome{Status: delivery.Retry, Reason: delivery.Ceiling, Held: 1}
+	}}
+	r := newRig(t, func(c *mix.Config) {
+		c.Exits = []mix.ExitConfig{{Type: packet.TypeSMTP, Exit: exit, Retry: mix.Schedule{day}}}
+	})
+	r.run()
+	p, digest := r.exiting(packet.TypeSMTP)
+	r.mustSend(p)
+	r.mixOnce()
+	eventually(t, "an attempt", func() bool { return exit.tried(digest) == 1 })
+	r.close()
+	r.clk.Advance(8*day - testInterval)
+	r.run()
+	eventually(t, "another attempt", func() bool { return exit.tried(digest) == 2 })
+	r.close()
+	r.clk.Advance(3 * testInterval)
+	r.run()
+	eventually(t, "the message is dropped", func() bool { return r.mix.Counts().Dropped == 1 })
+	if n := exit.tried(digest); n != 2 {
+		t.Errorf("%d attempts", n)
+	}
+}
+
+// What an exit settles while it is at work on the other recipients is remembered, whatever becomes of the attempt, and after a restart.
+func TestExitSettles(t *testing.T) {
+	var served []uint8
+	exit := &fakeExit{answer: func(it delivery.Item, attempt int) delivery.Outcome {
+		served = append(served, it.Served)
+		if attempt < 2 {
+			it.Settle(1 << attempt)
+			return delivery.Outcome{Status: delivery.Retry, Reason: delivery.Deferred}
+		}
+		return delivery.Outcome{Status: delivery.Delivered}
+	}}
+	r := newRig(t, func(c *mix.Config) {
+		c.Exits = []mix.ExitConfig{{Type: packet.TypeSMTP, Exit: exit, Retry: mix.Schedule{10 * time.Minute, 20 * time.Minute}}}
+	})
+	r.clk.Advance(2 * time.Minute)
+	r.run()
+	p, _ := r.exiting(packet.TypeSMTP)
+	r.mustSend(p)
+	r.mixOnce()
+	r.clk.await(t, 8*time.Minute)
+	r.close()
+	r.run()
+	r.clk.await(t, 8*time.Minute)
+	r.clk.Advance(8 * time.Minute)
+	r.clk.await(t, 20*time.Minute)
+	r.close()
+	r.run()
+	r.clk.await(t, 20*time.Minute)
+	r.clk.Advance(20 * time.Minute)
+	eventually(t, "the message is delivered", func() bool { return r.mix.Counts().Delivered == 1 })
+	if want := []uint8{0, 1, 3}; !slices.Equal(served, want) {
+		t.Errorf("served %b, want %b", served, want)
+	}
+}
