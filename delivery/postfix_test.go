@@ -1,7 +1,6 @@
 package delivery_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/pem"
@@ -33,7 +32,7 @@ func missing(t *testing.T, what string) {
 type postfix struct {
 	addr   string
 	caFile string
-	inbox  string // a Maildir
+	mail   string // a Maildir for each user
 }
 
 const postfixMain = `compatibility_level = 3.6
@@ -49,13 +48,15 @@ mynetworks = 127.0.0.0/8
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 message_size_limit = 44000
-smtpd_recipient_restrictions =
-  check_recipient_access inline:{ { later@example.com = 450 4.2.0 try again } }, reject_unauth_destination
+smtpd_recipient_restrictions = reject_unauth_destination,
+  check_recipient_access inline:{ { later@example.com = 450 4.2.0 try again } { grey@example.com = greylist } }
+smtpd_restriction_classes = greylist
+greylist = check_policy_service inet:127.0.0.1:POLICY
 smtpd_tls_security_level = may
 smtpd_tls_chain_files = DIR/server.pem
 virtual_mailbox_domains = example.com
 virtual_mailbox_base = DIR/mail
-virtual_mailbox_maps = inline:{ bob@example.com=bob/ }
+virtual_mailbox_maps = inline:{ bob@example.com=bob/ carol@example.com=carol/ grey@example.com=grey/ later@example.com=later/ }
 virtual_uid_maps = static:UID
 virtual_gid_maps = static:UID
 virtual_minimum_uid = 1
@@ -122,7 +123,7 @@ func startPostfix(t *testing.T) *postfix {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &postfix{addr: ln.Addr().String(), inbox: filepath.Join(dir, "mail", "bob")}
+	p := &postfix{addr: ln.Addr().String(), mail: filepath.Join(dir, "mail")}
 	if err := ln.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +140,7 @@ func startPostfix(t *testing.T) *postfix {
 	chain = append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), chain...)
 
 	_, port, _ := net.SplitHostPort(p.addr)
-	fill := strings.NewReplacer("DIR", dir, "UID", strconv.Itoa(uid), "PORT", port)
+	fill := strings.NewReplacer("DIR", dir, "UID", strconv.Itoa(uid), "PORT", port, "POLICY", startGreylist(t))
 	for name, text := range map[string]string{
 		"server.pem":     string(chain),
 		"conf/main.cf":   fill.Replace(postfixMain),
@@ -178,10 +179,10 @@ func startPostfix(t *testing.T) *postfix {
 	return p
 }
 
-// mails waits until n mails lie in the inbox and returns them by Message-ID.
-func (p *postfix) mails(t *testing.T, n int) map[string]string {
+// mails waits until n mails lie in a user's inbox and returns them.
+func (p *postfix) mails(t *testing.T, user string, n int) (mails []string) {
 	t.Helper()
-	dir := filepath.Join(p.inbox, "new")
+	dir := filepath.Join(p.mail, user, "new")
 	var files []os.DirEntry
 	if !poll(func() bool {
 		var err error
@@ -192,19 +193,24 @@ func (p *postfix) mails(t *testing.T, n int) map[string]string {
 	}) {
 		t.Fatalf("%d of %d mails have arrived", len(files), n)
 	}
-	mails := map[string]string{}
 	for _, f := range files {
 		data, err := os.ReadFile(filepath.Join(dir, f.Name()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := netmail.ReadMessage(bytes.NewReader(data))
-		if err != nil {
-			t.Fatal(err)
-		}
-		mails[m.Header.Get("Message-ID")] = string(data)
+		mails = append(mails, string(data))
 	}
 	return mails
+}
+
+// messageID of a mail.
+func messageID(t *testing.T, mail string) string {
+	t.Helper()
+	m, err := netmail.ReadMessage(strings.NewReader(mail))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Header.Get("Message-ID")
 }
 
 // poll waits until done, at most 15 s, and reports whether it came to that.
@@ -253,8 +259,18 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// One instance serves all tests, in which messages have different Message-IDs.
 func TestPostfix(t *testing.T) {
 	server := startPostfix(t)
+	t.Run("every kind", func(t *testing.T) { testEveryKind(t, server) })
+	t.Run("recipients", func(t *testing.T) { testRecipientsOfPostfix(t, server) })
+	t.Run("relaying", func(t *testing.T) { testRelayingOfPostfix(t, server) })
+	t.Run("lost answer", func(t *testing.T) { testLostAnswerOfPostfix(t, server) })
+	t.Run("slow", func(t *testing.T) { testSlowPostfix(t, server) })
+	t.Run("broken TLS", func(t *testing.T) { testBrokenTLSOfPostfix(t, server) })
+}
+
+func testEveryKind(t *testing.T, server *postfix) {
 	items := everyKind(t)
 	good := len(items)
 	refusedItem := item(t, 20, "nobody-here@example.com", "\nhello\n")
@@ -290,7 +306,10 @@ func TestPostfix(t *testing.T) {
 	if _, err := deliver(t.Context(), t, newSMTP(t, config(reference.addr)), everyKind(t)); err != nil {
 		t.Fatal(err)
 	}
-	arrived := server.mails(t, good)
+	arrived := map[string]string{}
+	for _, m := range server.mails(t, "bob", good) {
+		arrived[messageID(t, m)] = m
+	}
 	for _, m := range reference.received() {
 		parsed, err := netmail.ReadMessage(strings.NewReader(m.data))
 		if err != nil {
