@@ -55,7 +55,7 @@ type mailServer struct {
 }
 
 // startServer starts a server with the given TLS configuration for STARTTLS (nil: not offered).
-func startServer(t *testing.T, config *tls.Config, prepare func(*mailServer)) *mailServer {
+func startServer(t testing.TB, config *tls.Config, prepare func(*mailServer)) *mailServer {
 	t.Helper()
 	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -64,7 +64,7 @@ func startServer(t *testing.T, config *tls.Config, prepare func(*mailServer)) *m
 	return serve(t, ln, config, prepare)
 }
 
-func serve(t *testing.T, ln net.Listener, config *tls.Config, prepare func(*mailServer)) *mailServer {
+func serve(t testing.TB, ln net.Listener, config *tls.Config, prepare func(*mailServer)) *mailServer {
 	t.Helper()
 	m := &mailServer{addr: ln.Addr().String()}
 	m.smtp = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
@@ -306,7 +306,7 @@ func startScript(t *testing.T, parts ...func(talk)) *script {
 }
 
 // certificate makes a self-signed certificate for names and addresses, and a file that holds it.
-func certificate(t *testing.T, names ...string) (*tls.Config, string) {
+func certificate(t testing.TB, names ...string) (*tls.Config, string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

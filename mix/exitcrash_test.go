@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -182,9 +183,9 @@ func TestExitCrash(t *testing.T) {
 	first, second := &crashServer{refuse: "b@example.com"}, &crashServer{}
 	reached := make(chan struct{}, 1)
 	dead := make(chan struct{})
-	strike := "" // the command to the second server at which the mix is killed
+	var strike atomic.Value // the command to the second server at which the mix is killed
 	second.on = func(command string) bool {
-		if command != strike {
+		if command != strike.Load() {
 			return false
 		}
 		reached <- struct{}{}
@@ -193,7 +194,8 @@ func TestExitCrash(t *testing.T) {
 	}
 	first.serve(t)
 	second.serve(t)
-	for _, strike = range []string{"MAIL", ".", "QUIT"} {
+	for _, command := range []string{"MAIL", ".", "QUIT"} {
+		strike.Store(command)
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), exitCrashDirEnv+"="+strings.TrimSuffix(r.cfg.QueueDir, "/queues"),
 			exitCrashServersEnv+"="+first.addr+" "+second.addr)
