@@ -56,7 +56,7 @@ smtpd_tls_security_level = may
 smtpd_tls_chain_files = DIR/server.pem
 virtual_mailbox_domains = example.com
 virtual_mailbox_base = DIR/mail
-virtual_mailbox_maps = inline:{ bob@example.com=bob/ carol@example.com=carol/ grey@example.com=grey/ later@example.com=later/ }
+virtual_mailbox_maps = inline:{ bob@example.com=bob/ carol@example.com=carol/ dora@example.com=dora/ grey@example.com=grey/ later@example.com=later/ }
 virtual_uid_maps = static:UID
 virtual_gid_maps = static:UID
 virtual_minimum_uid = 1
@@ -228,20 +228,19 @@ func poll(done func() bool) bool {
 	return true
 }
 
-// everyKind is one message to bob of each kind and shape.
-func everyKind(t *testing.T) []delivery.Item {
+// everyKind is one message of each kind and shape to a mailbox.
+func everyKind(t *testing.T, to string) []delivery.Item {
 	t.Helper()
-	const bob = "bob@example.com"
 	items := []delivery.Item{
-		item(t, 1, bob, "FROM:Demo\nSUBJECT:Demo subject\n\nHello\n.\n..\nFrom the start\n-- \nDemo"),
-		item(t, 2, bob, "\nSchöne Grüße\r\n.\rüber das Netz\n"),
-		item(t, 3, bob, "\n"+strings.Repeat("a long line ", 500)),
-		item(t, 4, bob, "\nbinary \x00\xff\n"),
-		item(t, 5, bob, "\n"+strings.Repeat("z", 60<<10)), // overcompressed
-		item(t, 6, bob, "\nreply\n"),
-		item(t, 7, bob, "\nfragment\n"),
-		item(t, 8, bob, "\nLatin-1: \xfcber\n"),
-		item(t, 9, bob, ""),
+		item(t, 1, to, "FROM:Demo\nSUBJECT:Demo subject\n\nHello\n.\n..\nFrom the start\n-- \nDemo"),
+		item(t, 2, to, "\nSchöne Grüße\r\n.\rüber das Netz\n"),
+		item(t, 3, to, "\n"+strings.Repeat("a long line ", 500)),
+		item(t, 4, to, "\nbinary \x00\xff\n"),
+		item(t, 5, to, "\n"+strings.Repeat("z", 60<<10)), // overcompressed
+		item(t, 6, to, "\nreply\n"),
+		item(t, 7, to, "\nfragment\n"),
+		item(t, 8, to, "\nLatin-1: \xfcber\n"),
+		item(t, 9, to, ""),
 	}
 	items[5].Payload[100] ^= 1
 	fragmented, err := message.Encode(zeros{}, []byte(randomText(120<<10)), 0)
@@ -263,6 +262,7 @@ func (zeros) Read(p []byte) (int, error) {
 func TestPostfix(t *testing.T) {
 	server := startPostfix(t)
 	t.Run("every kind", func(t *testing.T) { testEveryKind(t, server) })
+	t.Run("decoding", func(t *testing.T) { testDecodingWhatPostfixDelivers(t, server) })
 	t.Run("recipients", func(t *testing.T) { testRecipientsOfPostfix(t, server) })
 	t.Run("relaying", func(t *testing.T) { testRelayingOfPostfix(t, server) })
 	t.Run("lost answer", func(t *testing.T) { testLostAnswerOfPostfix(t, server) })
@@ -271,7 +271,7 @@ func TestPostfix(t *testing.T) {
 }
 
 func testEveryKind(t *testing.T, server *postfix) {
-	items := everyKind(t)
+	items := everyKind(t, "bob@example.com")
 	good := len(items)
 	refusedItem := item(t, 20, "nobody-here@example.com", "\nhello\n")
 	laterItem := item(t, 21, "later@example.com", "\nhello\n")
@@ -303,7 +303,7 @@ func testEveryKind(t *testing.T, server *postfix) {
 
 	// What a server of our own gets is what has to lie at the end of the files in Postfix's inbox.
 	reference := startServer(t, nil, nil)
-	if _, err := deliver(t.Context(), t, newSMTP(t, config(reference.addr)), everyKind(t)); err != nil {
+	if _, err := deliver(t.Context(), t, newSMTP(t, config(reference.addr)), everyKind(t, "bob@example.com")); err != nil {
 		t.Fatal(err)
 	}
 	arrived := map[string]string{}

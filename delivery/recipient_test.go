@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,10 +20,10 @@ import (
 	"mixminion/message"
 )
 
-// encrypted is a message to bob that only key opens.
+// encrypted is a message to dora that only key opens.
 func encrypted(t *testing.T, id uint64, key *rsa.PublicKey, text string) delivery.Item {
 	t.Helper()
-	it := item(t, id, "bob@example.com", "")
+	it := item(t, id, "dora@example.com", "")
 	encoded, err := message.Encode(rand.Reader, []byte(text), message.ForwardOverhead)
 	if err != nil {
 		t.Fatal(err)
@@ -38,8 +39,7 @@ func encrypted(t *testing.T, id uint64, key *rsa.PublicKey, text string) deliver
 
 // What Postfix has put into a Maildir is what was sent: its signatures are good, and the recipient's decode gets every message out of the
 // mails as they lie there.
-func TestRecipientDecodesWhatPostfixDelivers(t *testing.T) {
-	server := startPostfix(t)
+func testDecodingWhatPostfixDelivers(t *testing.T, server *postfix) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +48,7 @@ func TestRecipientDecodesWhatPostfixDelivers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	items := append(everyKind(t), encrypted(t, 10, &key.PublicKey, "\nfor bob alone\n"))
+	items := append(everyKind(t, "dora@example.com"), encrypted(t, 10, &key.PublicKey, "\nfor dora alone\n"))
 	for i := range items {
 		items[i].Queued = time.Now() // verifiers look at the clock
 	}
@@ -64,12 +64,12 @@ func TestRecipientDecodesWhatPostfixDelivers(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	for id, text := range server.mails(t, len(items)) {
+	for _, text := range server.mails(t, "dora", len(items)) {
 		list, err := msgauth.VerifyWithOptions(strings.NewReader(strings.ReplaceAll(text, "\n", "\r\n")), &msgauth.VerifyOptions{
 			LookupTXT: func(string) ([]string, error) { return []string{signer.Record()}, nil },
 		})
 		if err != nil || len(list) != 1 || list[0].Err != nil {
-			t.Errorf("mail %s: signatures %+v, %v", id, list, err)
+			t.Errorf("mail %s: signatures %+v, %v", messageID(t, text), list, err)
 		}
 	}
 
@@ -79,10 +79,10 @@ func TestRecipientDecodesWhatPostfixDelivers(t *testing.T) {
 	}
 	got := map[string]message.Form{}
 	fragments, unreadable := 0, 0
-	for r, err := range c.DecodePath(t.Context(), server.inbox, client.DecodeOptions{
+	for r, err := range c.DecodePath(t.Context(), filepath.Join(server.mail, "dora"), client.DecodeOptions{
 		Force: true,
 		Keys: func() (message.Keys, error) {
-			return message.Keys{Private: []message.PrivateKey{{Name: "bob", Key: opener}}}, nil
+			return message.Keys{Private: []message.PrivateKey{{Name: "dora", Key: opener}}}, nil
 		},
 	}) {
 		switch {
@@ -107,7 +107,7 @@ func TestRecipientDecodesWhatPostfixDelivers(t *testing.T) {
 		strings.Repeat("z", 60<<10):               message.FormOvercompressed,
 		"Latin-1: \xfcber":                        message.FormBinary,
 		"":                                        message.FormPlaintext,
-		"for bob alone":                           message.FormEncrypted,
+		"for dora alone":                          message.FormEncrypted,
 	} {
 		if f, found := got[text]; !found || f != form {
 			t.Errorf("message %.60q: form %q (found: %t), want %q", text, f, found, form)
