@@ -5,7 +5,9 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 
+	"mixminion/delivery/mail/dkim"
 	"mixminion/internal/config"
 	"mixminion/mix"
 )
@@ -31,6 +33,9 @@ func (c *checker) mail() {
 		c.add(Note, "opt-out", "", "OptOutAddress is not given, so no mail says how to get no more of them")
 	}
 	c.keyFiles(section)
+	if len(o.Keys) > 0 && !slices.ContainsFunc(o.Keys, (*dkim.Key).Everywhere) {
+		c.add(Warning, "DKIM", "add an RSA key: mixminiond mail dkim-key FILE", "there is no RSA key, and not all receivers know Ed25519")
+	}
 	for _, k := range o.Keys {
 		name := k.RecordName()
 		mend := "publish what mixminiond mail dkim-record prints"

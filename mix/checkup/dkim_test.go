@@ -64,6 +64,7 @@ func TestMailForm(t *testing.T) {
 		"bad template":   {"TemplateDir: .\n", nil, 0o600, checkup.Problem, "mail form", "disclaimer.txt:2: ", "reload"},
 		"no key":         {"DKIMKey: a damaged.key\n", nil, 0o600, checkup.Problem, "mail form", "damaged.key", "reload"},
 		"published":      {"DKIMKey: a dkim.key\n", record, 0o600, checkup.OK, "DKIM", "a._domainkey.alder.example.com has the key", ""},
+		"only Ed25519":   {"DKIMKey: a dkim.key\n", record, 0o600, checkup.Warning, "DKIM", "no RSA key", "dkim-key"},
 		"not published":  {"DKIMKey: a dkim.key\n", func(string) ([]string, error) { return nil, &net.DNSError{IsNotFound: true} }, 0o600, checkup.Problem, "DKIM", "there is no TXT record a._domainkey", "dkim-record"},
 		"something else": {"DKIMKey: a dkim.key\n", func(string) ([]string, error) { return []string{"hello"}, nil }, 0o600, checkup.Problem, "DKIM", "no DKIM record", "dkim-record"},
 		"other key":      {"DKIMKey: a dkim.key\n", func(string) ([]string, error) { return []string{"v=DKIM1; k=ed25519; p=AAAA"}, nil }, 0o600, checkup.Problem, "DKIM", "another key", "dkim-record"},

@@ -66,6 +66,9 @@ func validName(s string) bool {
 // Domain is whom the key signs for.
 func (k *Key) Domain() string { return k.domain }
 
+// Everywhere reports whether all receivers that check signatures know the key's kind, as they do RSA.
+func (k *Key) Everywhere() bool { return k.algorithm == algRSA }
+
 // twice are the headers that are signed once more than the mail has them.
 var twice = []string{
 	"From", "Reply-To", "Sender", "To", "Cc", "Subject", "Date", "Message-ID", "In-Reply-To", "References", "MIME-Version", "Content-Type",
