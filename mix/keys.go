@@ -100,12 +100,31 @@ func CheckIdentity(dir string) error {
 	return err
 }
 
+// IdentityPEM returns the identity key in a key directory, as it goes into a backup, and its fingerprint. An error that matches fs.ErrNotExist
+// says that there is none yet.
+func IdentityPEM(dir string) (text []byte, fingerprint string, err error) {
+	key, err := readKey(filepath.Join(dir, identityFile))
+	if err != nil {
+		return nil, "", err
+	}
+	text, err = keyPEM(key)
+	return text, crypt.NewKeyID(&key.PublicKey).Fingerprint(), err
+}
+
 func writeKey(path string, key *rsa.PrivateKey) error {
+	text, err := keyPEM(key)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(path, text, 0o600)
+}
+
+func keyPEM(key *rsa.PrivateKey) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return fmt.Errorf("encode private key: %w", err)
+		return nil, fmt.Errorf("encode private key: %w", err)
 	}
-	return durable.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
 // readKey reads an RSA key in PEM: PKCS#8, or the PKCS#1 that old versions of OpenSSL write.

@@ -23,6 +23,7 @@ import (
 	"mixminion/internal/store/durable"
 	"mixminion/internal/store/lockfile"
 	"mixminion/mix"
+	"mixminion/mix/backup"
 	"mixminion/mix/metrics"
 )
 
@@ -116,14 +117,17 @@ func start(ctx context.Context, s *streams, file string, p passphrase) (err erro
 	return nil
 }
 
-// lockBase keeps other processes off a base directory, which exists, until the lock is closed.
+// lockBase keeps other processes off a base directory, which exists, until the lock is closed. It refuses one that is marked as unusable.
 func lockBase(base string) (*os.File, error) {
-	lock, err := lockfile.Try(filepath.Join(base, "mixminiond.lock"))
+	lock, err := lockfile.Try(filepath.Join(base, backup.BaseLock))
 	if errors.Is(err, lockfile.ErrHeld) {
 		return nil, fmt.Errorf("the base directory %s is in use by another process; to see how that one does: mixminiond status", base)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock the base directory: %w", err)
+	}
+	if err := backup.CheckMark(base); err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
 	return lock, nil
 }

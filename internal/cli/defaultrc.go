@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -21,7 +22,15 @@ func offerConfig(s *streams, home string) {
 }
 
 // createWhole makes a file that was not there, for its owner's eyes only.
-func createWhole(file string, data []byte) (err error) {
+func createWhole(file string, data []byte) error {
+	return createWith(file, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// createWith is createWhole for what is written bit by bit.
+func createWith(file string, write func(io.Writer) error) (err error) {
 	if _, err := os.Lstat(file); !errors.Is(err, os.ErrNotExist) {
 		return os.ErrExist
 	}
@@ -30,7 +39,7 @@ func createWhole(file string, data []byte) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
-	_, err = f.Write(data)
+	err = write(f)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}

@@ -65,9 +65,7 @@ func initMix(ctx context.Context, s *streams, file string, o initOptions) error 
 	}
 	root := os.Geteuid() == 0
 	if file == "" {
-		if file = filepath.Join(home, ".mixminiond.conf"); root {
-			file = systemConfig
-		}
+		file = usualConfig(home)
 	}
 	if _, err := os.Lstat(file); err == nil && !o.overwrite {
 		return fmt.Errorf("%s exists already; to replace it give --overwrite, to make another one --config", file)
@@ -111,16 +109,35 @@ func initMix(ctx context.Context, s *streams, file string, o initOptions) error 
 	return nil
 }
 
+// usualConfig is where a new configuration goes.
+func usualConfig(home string) string {
+	if os.Geteuid() == 0 {
+		return systemConfig
+	}
+	return filepath.Join(home, ".mixminiond.conf")
+}
+
 // makeKeys makes keys and descriptor as a first start does, and returns the fingerprint of the identity.
 func makeKeys(ctx context.Context, s *streams, cfg *config.Server, home string, p passphrase) (fresh bool, key string, err error) {
+	base := cfg.Paths(home).BaseDir
+	if err := os.MkdirAll(base, 0o700); err != nil {
+		return false, "", fmt.Errorf("make the base directory: %w", err)
+	}
+	lock, err := lockBase(base)
+	if err != nil {
+		return false, "", err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	return makeKeysLocked(ctx, s, cfg, home, p)
+}
+
+// makeKeysLocked is makeKeys for who has locked the base directory.
+func makeKeysLocked(ctx context.Context, s *streams, cfg *config.Server, home string, p passphrase) (fresh bool, key string, err error) {
 	var log logging.Settings
 	log.Set(slog.LevelWarn, false)
 	mixConfig, err := mix.FromConfig(cfg, home, software, newLogger(s, &log, io.Discard))
 	if err != nil {
 		return false, "", err
-	}
-	if err := os.MkdirAll(cfg.Paths(home).BaseDir, 0o700); err != nil {
-		return false, "", fmt.Errorf("make the base directory: %w", err)
 	}
 	if err := makeStoreKey(s, cfg, home); err != nil {
 		return false, "", err
@@ -128,7 +145,12 @@ func makeKeys(ctx context.Context, s *streams, cfg *config.Server, home string, 
 	if mixConfig.Vault, err = unlock(ctx, s, cfg, home, p); err != nil {
 		return false, "", err
 	}
-	m, err := mix.Open(mixConfig)
+	return openOnce(mixConfig)
+}
+
+// openOnce opens a mix, which makes what is missing, and closes it.
+func openOnce(c mix.Config) (fresh bool, key string, err error) {
+	m, err := mix.Open(c)
 	if err != nil {
 		return false, "", err
 	}

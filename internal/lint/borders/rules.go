@@ -39,7 +39,7 @@ var only = map[string][]string{
 
 	"github.com/emersion/go-message": {"client"}, // its package mailin
 
-	"filippo.io/age": {"client"},
+	"filippo.io/age": {"client", "mix", "internal/cli"}, // mix: its package backup
 
 	"github.com/spf13/cobra": {"cmd", "internal/cli"},
 	"github.com/spf13/pflag": {"cmd", "internal/cli"},

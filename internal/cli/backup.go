@@ -1,0 +1,374 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"mixminion/internal/config"
+	"mixminion/mix"
+	"mixminion/mix/backup"
+
+	"filippo.io/age"
+	"github.com/spf13/cobra"
+)
+
+type backupOptions struct {
+	recipients []string
+	passphrase passphrase
+	move       bool
+}
+
+func newBackup(s *streams, configFile *string) *cobra.Command {
+	var o backupOptions
+	cmd := &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Write a backup of the identity and the configuration, or move the mix",
+		Long: "Writes an encrypted backup of what a mix needs to be itself again: the configuration, the files that\n" +
+			"it names, the identity key, the list of those who want no mail, and of a directory authority its\n" +
+			"identity key and decisions. It holds no packet keys and no packets: these must not outlive their time.\n" +
+			"It is encrypted to a passphrase or, with --recipient, to a key of age; mixminiond restore reads it. The\n" +
+			"mix may run.\n\n" +
+			"With --move the mix moves to another machine: packet keys with their replay logs, packets and statistics go\n" +
+			"along. The mix must have been stopped. First its base directory is marked, and does not start again; two\n" +
+			"mixes with the same packet keys would betray where packets go.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return writeBackup(cmd.Context(), s, *configFile, args[0], o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVarP(&o.recipients, "recipient", "r", nil, "encrypt to this public key of age, `KEY`, and not to a passphrase; may be given again")
+	f.IntVar(&o.passphrase.fd, "passphrase-fd", -1, "read the passphrase, one line, from descriptor `N`")
+	f.BoolVar(&o.move, "move", false, "move the mix, with packet keys and packets, which must not run")
+	return cmd
+}
+
+func writeBackup(ctx context.Context, s *streams, configFile, target string, o backupOptions) (err error) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return fmt.Errorf("find the home directory: %w", err)
+	}
+	cfg, configFile, err := readServerConfig(configFile, home)
+	if err != nil {
+		return err
+	}
+	text, err := readLimited(configFile, maxConfig)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(target); err == nil {
+		return fmt.Errorf("%s exists already; a backup replaces nothing", target)
+	}
+	src := backup.Source{Config: cfg, Text: text, Home: home, Software: software, Now: time.Now()}
+	paths := cfg.Paths(home)
+	if o.move {
+		lock, err := lockBase(paths.BaseDir)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, lock.Close()) }()
+	}
+	if cfg.IncomingMMTP.Enabled {
+		src.Identity, src.Fingerprint, err = mix.IdentityPEM(paths.KeyDir)
+		if errors.Is(err, fs.ErrNotExist) {
+			return errors.New("there is nothing worth a backup yet: mixminiond init or the first start make the identity key")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	to, err := o.keys(ctx, s)
+	if err != nil {
+		return err
+	}
+	if o.move {
+		return moveTo(s, &src, target, paths.BaseDir, to)
+	}
+	m, items, missing, err := src.Collect(backup.Identity)
+	if err != nil {
+		return fmt.Errorf("make the backup: %w", err)
+	}
+	if err := createBackup(target, m, items, to); err != nil {
+		return err
+	}
+	sayMissing(s, missing)
+	s.say("Wrote the backup %s of %s. Keep it where nobody looks; who can open it can pretend to be this mix.", target, m.Nickname)
+	s.say("What it is not: a copy of packet keys or packets. After a restore the mix makes new packet keys.")
+	return nil
+}
+
+// moveTo writes a backup of the other kind. From the first moment that somebody could restore it, the base directory is not usable.
+func moveTo(s *streams, src *backup.Source, target, base string, to []age.Recipient) error {
+	m, items, missing, err := src.Collect(backup.Move)
+	if err != nil {
+		return fmt.Errorf("make the backup: %w", err)
+	}
+	name, err := filepath.Abs(target)
+	if err != nil {
+		return err
+	}
+	if err := backup.SetMark(base, movingText(name)); err != nil {
+		return fmt.Errorf("mark the base directory: %w", err)
+	}
+	if err := createBackup(target, m, items, to); err != nil {
+		if _, serr := os.Lstat(target); errors.Is(serr, fs.ErrNotExist) {
+			return fmt.Errorf("nothing was moved: %w", errors.Join(err, backup.ClearMark(base)))
+		}
+		return err
+	}
+	if err := backup.SetMark(base, movedText(m.Made, name)); err != nil {
+		return fmt.Errorf("the mix was moved into %s, but its mark is not up to date: %w", target, err)
+	}
+	sayMissing(s, missing)
+	s.say("%s is in %s now, with its packet keys, replay logs and packets, and starts here no more.", m.Nickname, target)
+	s.say("Bring the file to the other machine, and there: mixminiond restore %s", filepath.Base(target))
+	s.say("When it runs there, destroy the file and all its copies, and remove %s.", base)
+	return nil
+}
+
+func movingText(target string) string {
+	return fmt.Sprintf("it was being moved into %s by mixminiond backup --move, which did not come to its end. If that file exists, the mix is in it: "+
+		"restore it, and remove this directory. If it does not exist, nothing was moved: remove the file %s, and start the mix again.", target, backup.MarkFile)
+}
+
+func movedText(day, target string) string {
+	return fmt.Sprintf("on %s the mix was moved into %s by mixminiond backup --move, with its packet keys and packets. Two mixes with the same packet "+
+		"keys would betray where packets go. When it runs elsewhere, remove this directory. Only if the file was never restored, and no copy of it is left: "+
+		"remove the file %s, and start the mix again.", day, target, backup.MarkFile)
+}
+
+func sayMissing(s *streams, missing []string) {
+	for _, what := range missing {
+		s.warn("not in the backup, since it does not exist: %s", what)
+	}
+}
+
+func createBackup(target string, m backup.Manifest, items []backup.Item, to []age.Recipient) error {
+	err := createWith(target, func(w io.Writer) error { return backup.Write(w, m, items, to...) })
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s exists already; a backup replaces nothing", target)
+	}
+	if err != nil {
+		return fmt.Errorf("write the backup: %w", err)
+	}
+	return nil
+}
+
+// keys finds out what to encrypt to.
+func (o *backupOptions) keys(ctx context.Context, s *streams) ([]age.Recipient, error) {
+	if len(o.recipients) > 0 {
+		to, err := age.ParseRecipients(strings.NewReader(strings.Join(o.recipients, "\n")))
+		if err != nil {
+			return nil, fmt.Errorf("--recipient: %w", err)
+		}
+		return to, nil
+	}
+	ask, tries, err := o.passphrase.source(ctx, s)
+	if errors.Is(err, errNoPassphrase) {
+		return nil, errBackupPassphrase
+	}
+	if err != nil {
+		return nil, err
+	}
+	text, err := ask("Passphrase for the backup: ")
+	if err != nil {
+		return nil, err
+	}
+	if tries > 1 { // a person types it
+		again, err := ask("The same passphrase again: ")
+		if err != nil {
+			return nil, err
+		}
+		if !bytes.Equal(text, again) {
+			return nil, errors.New("the two passphrases differ; nothing was written")
+		}
+	}
+	if len(text) == 0 {
+		return nil, errors.New("a backup needs a passphrase: who opens it can pretend to be this mix")
+	}
+	r, err := backup.Passphrase(text)
+	return []age.Recipient{r}, err
+}
+
+var errBackupPassphrase = errors.New("the backup needs a passphrase, and there is no terminal to ask for it: give it with --passphrase-fd")
+
+type restoreOptions struct {
+	store      passphrase // that StoreKey asks for
+	identity   string
+	passphrase passphrase
+	baseDir    string
+}
+
+func newRestore(s *streams, configFile *string) *cobra.Command {
+	var o restoreOptions
+	cmd := &cobra.Command{
+		Use:   "restore FILE",
+		Short: "Restore a backup into an empty base directory",
+		Long: "Restores what mixminiond backup wrote: the base directory, which must be empty or missing, and the\n" +
+			"configuration, which goes to the file given by --config, or else where init writes it. Nothing is\n" +
+			"replaced. Files that the configuration wants outside of the base directory are put into restored in\n" +
+			"it, for you to move.\n\n" +
+			"The mix gets new packet keys, which the next start publishes; after backup --move it has those that it\n" +
+			"had, with its packets, and FILE is renamed to FILE.restored. A move must be restored once, on one machine.\n\n" +
+			"Restore only what you have made: a configuration can name commands to be run.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return restoreBackup(cmd.Context(), s, *configFile, args[0], o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.identity, "identity", "i", "", "open the backup with the secret keys of age in `FILE`")
+	f.IntVar(&o.passphrase.fd, "passphrase-fd", -1, "read the passphrase, one line, from descriptor `N`")
+	f.IntVar(&o.store.fd, "store-passphrase-fd", -1, "read the new passphrase that [Server] StoreKey asks for, one line, from descriptor `N`")
+	f.StringVar(&o.baseDir, "base-dir", "", "restore into this `DIRECTORY`, and write it into the configuration")
+	return cmd
+}
+
+// usedSuffix is the end of the name that a moved mix's archive gets.
+const usedSuffix = ".restored"
+
+func restoreBackup(ctx context.Context, s *streams, configFile, archive string, o restoreOptions) (err error) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return fmt.Errorf("find the home directory: %w", err)
+	}
+	if configFile == "" {
+		configFile = usualConfig(home)
+	}
+	if _, err := os.Lstat(configFile); err == nil {
+		return fmt.Errorf("the configuration %s exists already; to restore another one beside it, give --config", configFile)
+	}
+	f, err := os.Open(archive)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	with, err := o.keys(ctx, s, f)
+	if err != nil {
+		return err
+	}
+	a, err := backup.NewReader(f, with...)
+	if err != nil {
+		return fmt.Errorf("%s: %w", archive, err)
+	}
+	if a.Manifest.Kind == backup.Move && strings.HasSuffix(archive, usedSuffix) {
+		return fmt.Errorf("%s was restored already. Two mixes with the same packet keys would betray where packets go; "+
+			"only if what was restored is gone for good, take %s off its name", archive, usedSuffix)
+	}
+	if o.baseDir != "" {
+		dir, err := filepath.Abs(o.baseDir)
+		if err != nil {
+			return err
+		}
+		a.Config = config.WithBaseDir(a.Config, dir)
+	}
+	cfg, err := config.ParseServer(a.Config, "configuration in the backup")
+	if err != nil {
+		return err
+	}
+	paths := cfg.Paths(home)
+	elsewhere, err := restoreInto(ctx, s, a, cfg, home, configFile, o)
+	if err != nil {
+		return fmt.Errorf("nothing was restored from %s: %w", archive, err)
+	}
+	s.say("Restored %s into %s; its configuration is %s. Look it over.", a.Manifest.Nickname, paths.BaseDir, configFile)
+	for want, is := range elsewhere {
+		s.say("The configuration wants the file %s: you find it in %s.", want, is)
+	}
+	if a.Manifest.Kind == backup.Move {
+		if err := os.Rename(archive, archive+usedSuffix); err != nil {
+			s.warn("this backup must not be restored a second time, and it could not be renamed: %v", err)
+		}
+		s.say("It has the packet keys, replay logs and packets that it had. Destroy all copies of the backup, and the old base directory.")
+	} else if cfg.IncomingMMTP.Enabled {
+		s.say("It has a new packet key. Packets and reply blocks for its old ones are lost.")
+	}
+	s.say("To start it, and publish its descriptor: mixminiond start -f %s", configFile)
+	return nil
+}
+
+// restoreInto restores all, or nothing.
+func restoreInto(ctx context.Context, s *streams, a *backup.Reader, cfg *config.Server, home, configFile string, o restoreOptions) (elsewhere map[string]string, err error) {
+	base := cfg.Paths(home).BaseDir
+	_, serr := os.Stat(base)
+	if err := os.MkdirAll(base, 0o700); err != nil {
+		return nil, err
+	}
+	lock, err := lockBase(base)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		err = errors.Join(err, lock.Close())
+		if err != nil && errors.Is(serr, fs.ErrNotExist) {
+			err = errors.Join(err, os.Remove(filepath.Join(base, backup.BaseLock)), os.Remove(base))
+		}
+	}()
+	done, undo, err := backup.Restore(a, backup.Place{Config: cfg, Home: home})
+	if err != nil {
+		return nil, err
+	}
+	if cfg.IncomingMMTP.Enabled && a.Manifest.Kind == backup.Identity {
+		_, _, err = makeKeysLocked(ctx, s, cfg, home, o.store)
+	}
+	if err == nil {
+		err = writeNewConfig(configFile, a.Config, false)
+	}
+	if err != nil {
+		return nil, errors.Join(err, undo())
+	}
+	return done.Elsewhere, backup.ClearMark(base)
+}
+
+// keys finds out how to open an archive, and leaves it at its beginning.
+func (o *restoreOptions) keys(ctx context.Context, s *streams, archive *os.File) (with []age.Identity, err error) {
+	if o.identity != "" {
+		f, err := os.Open(o.identity)
+		if err != nil {
+			return nil, fmt.Errorf("--identity: %w", err)
+		}
+		with, err = age.ParseIdentities(f)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return nil, fmt.Errorf("--identity %s: %w", o.identity, err)
+		}
+		return with, nil
+	}
+	head := make([]byte, 64)
+	n, err := io.ReadFull(archive, head)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if _, err := archive.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	if !backup.NeedsPassphrase(head[:n]) {
+		if !bytes.HasPrefix(head[:n], []byte("age-encryption.org/")) {
+			return nil, fmt.Errorf("%s: %w", archive.Name(), backup.ErrFormat)
+		}
+		return nil, fmt.Errorf("%s is encrypted to a key of age: give the file with the secret one by --identity", archive.Name())
+	}
+	ask, _, err := o.passphrase.source(ctx, s)
+	if errors.Is(err, errNoPassphrase) {
+		return nil, errBackupPassphrase
+	}
+	if err != nil {
+		return nil, err
+	}
+	text, err := ask("Passphrase of the backup: ")
+	if err != nil {
+		return nil, err
+	}
+	if len(text) == 0 {
+		return nil, backup.ErrWrongKey
+	}
+	i, err := backup.PassphraseIdentity(text)
+	return []age.Identity{i}, err
+}

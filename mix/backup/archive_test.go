@@ -1,0 +1,210 @@
+package backup
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mixminion/internal/config"
+
+	"filippo.io/age"
+)
+
+func testKey(t testing.TB) *age.X25519Identity {
+	t.Helper()
+	k, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+const testID = "00112233445566778899aabbccddeeff"
+
+// readAll reads a whole archive.
+func readAll(data []byte, with age.Identity) (m Manifest, entries map[string]string, err error) {
+	a, err := NewReader(bytes.NewReader(data), with)
+	if err != nil {
+		return m, nil, err
+	}
+	entries = map[string]string{configName: string(a.Config)}
+	for {
+		name, r, err := a.Next()
+		if errors.Is(err, io.EOF) {
+			return a.Manifest, entries, nil
+		}
+		if err != nil {
+			return m, nil, err
+		}
+		text, err := io.ReadAll(r)
+		if err != nil {
+			return m, nil, errors.Join(ErrIncomplete, err)
+		}
+		entries[name] = string(text)
+	}
+}
+
+func TestArchive(t *testing.T) {
+	key := testKey(t)
+	var out bytes.Buffer
+	items := []Item{{Name: configName, Data: []byte("[Server]")}, {Name: "mix/identity.key", Data: []byte("secret")}, {Name: "files/0/a.txt", Data: []byte("text")}}
+	if err := Write(&out, Manifest{Kind: Identity, ID: testID, Nickname: "north"}, items, key.Recipient()); err != nil {
+		t.Fatal(err)
+	}
+	whole := out.Bytes()
+	if bytes.Contains(whole, []byte("identity.key")) || bytes.Contains(whole, []byte("north")) {
+		t.Error("it is not encrypted")
+	}
+	m, entries, err := readAll(whole, key)
+	if err != nil || m.Nickname != "north" || len(entries) != 3 || entries["mix/identity.key"] != "secret" {
+		t.Fatalf("%+v, %v, %v", m, entries, err)
+	}
+	if _, _, err := readAll(whole, testKey(t)); !errors.Is(err, ErrWrongKey) {
+		t.Errorf("with another key: %v", err)
+	}
+	for n := range whole {
+		if n > 20 && n%61 != 0 && n < len(whole)-20 {
+			continue
+		}
+		if _, _, err := readAll(whole[:n], key); !errors.Is(err, ErrFormat) && !errors.Is(err, ErrIncomplete) {
+			t.Fatalf("cut after %d of %d bytes: %v", n, len(whole), err)
+		}
+		bad := bytes.Clone(whole)
+		bad[n] ^= 1
+		if _, _, err := readAll(bad, key); err == nil {
+			t.Fatalf("byte %d changed: no error", n)
+		}
+	}
+	if _, _, err := readAll([]byte("age-encryption.org/v2\n"), key); !errors.Is(err, ErrFormat) {
+		t.Errorf("another format: %v", err)
+	}
+}
+
+// hostile makes an archive of entries as a stranger would.
+func hostile(t testing.TB, key *age.X25519Identity, entries ...hostileEntry) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	sealed, err := age.Encrypt(&out, key.Recipient())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sealed.Write(tarOf(t, entries...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := sealed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+type hostileEntry struct {
+	tar.Header
+	text string
+}
+
+func tarOf(t testing.TB, entries ...hostileEntry) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	for _, e := range entries {
+		h, text := e.Header, e.text
+		if h.Typeflag == 0 {
+			h.Typeflag = tar.TypeReg
+		}
+		if h.Size == 0 {
+			h.Size = int64(len(text))
+		}
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, text); err != nil {
+			t.Fatal(err)
+		}
+		if h.Size > int64(len(text)) {
+			break // the rest would not be accepted
+		}
+	}
+	_ = w.Close() // fails after a size that is a lie
+	return out.Bytes()
+}
+
+func entry(name, text string) hostileEntry {
+	return hostileEntry{tar.Header{Name: name}, text}
+}
+
+func TestHostileArchive(t *testing.T) {
+	key := testKey(t)
+	manifest := entry(manifestName, `{"Version":1,"Kind":"identity","ID":"`+testID+`"}`)
+	begin := []hostileEntry{manifest, entry(configName, "x")}
+	end := entry(endName, "")
+	for name, headers := range map[string][]hostileEntry{
+		"up":               append(begin[:2:2], entry("../x", "x"), end),
+		"up below":         append(begin[:2:2], entry("files/0/../../x", "x"), end),
+		"absolute":         append(begin[:2:2], entry("/etc/passwd", "x"), end),
+		"hidden":           append(begin[:2:2], entry("optout/.x", "x"), end),
+		"strange":          append(begin[:2:2], entry("queue\\x", "x"), end),
+		"link":             append(begin[:2:2], hostileEntry{Header: tar.Header{Name: "optout/x", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}}, end),
+		"hard link":        append(begin[:2:2], hostileEntry{Header: tar.Header{Name: "optout/x", Typeflag: tar.TypeLink, Linkname: "/etc/passwd"}}, end),
+		"device":           append(begin[:2:2], hostileEntry{Header: tar.Header{Name: "optout/x", Typeflag: tar.TypeChar}}, end),
+		"directory":        append(begin[:2:2], hostileEntry{Header: tar.Header{Name: "optout/", Typeflag: tar.TypeDir}}, end),
+		"twice":            append(begin[:2:2], entry("optout/x", "x"), entry("optout/x", "y"), end),
+		"giant":            append(begin[:2:2], hostileEntry{Header: tar.Header{Name: "optout/x", Size: maxSmall + 1}}),
+		"packet key":       append(begin[:2:2], entry("keys/key_0001/mix.key", "x"), end),
+		"packets":          append(begin[:2:2], entry("queue/0000000001.seg", "x"), end),
+		"no manifest":      {entry(configName, "x"), end},
+		"no configuration": {manifest, end},
+		"no end":           begin,
+		"other version":    {entry(manifestName, `{"Version":2,"Kind":"identity","ID":"`+testID+`"}`), begin[1], end},
+		"other kind":       {entry(manifestName, `{"Version":1,"Kind":"all","ID":"`+testID+`"}`), begin[1], end},
+		"no JSON":          {entry(manifestName, `{`), begin[1], end},
+		"long manifest":    {entry(manifestName, strings.Repeat(" ", maxManifest+1)), begin[1], end},
+	} {
+		if _, _, err := readAll(hostile(t, key, headers...), key); !errors.Is(err, ErrFormat) && !errors.Is(err, ErrIncomplete) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	many := begin[:2:2]
+	for i := range 5 {
+		many = append(many, entry("optout/x"+string(rune('a'+i)), strings.Repeat("x", maxSmall)))
+	}
+	if _, _, err := readAll(hostile(t, key, append(many, end)...), key); !errors.Is(err, ErrFormat) {
+		t.Errorf("many large files: %v", err)
+	}
+	if _, _, err := readAll(hostile(t, key, append(begin[:2:2], end)...), key); err != nil {
+		t.Errorf("nothing hostile: %v", err)
+	}
+}
+
+func FuzzReader(f *testing.F) {
+	end := entry(endName, "")
+	for _, kind := range []string{"identity", "move"} {
+		begin := []hostileEntry{entry(manifestName, `{"Version":1,"Kind":"`+kind+`","ID":"`+testID+`","Files":[{"Path":"a"},{"Path":"/b"}]}`), entry(configName, "x")}
+		f.Add(tarOf(f, append(begin, entry("mix/identity.key", "x"), entry("files/0", "y"), entry("files/1/c", "z"), end)...))
+		f.Add(tarOf(f, append(begin, entry("keys/key_0001/replay/manifest", "x"), entry("queue/1.seg", "y"), entry("stats", ""), end)...))
+		f.Add(tarOf(f, append(begin, entry("../x", "x"), end)...))
+	}
+	paths := config.DefaultServer().Paths("/home")
+	f.Fuzz(func(t *testing.T, plain []byte) {
+		a, err := newReader(bytes.NewReader(plain))
+		if err != nil {
+			return
+		}
+		for {
+			name, r, err := a.Next()
+			if err != nil {
+				return
+			}
+			file, _, err := place(name, &paths, a.Manifest.Files)
+			if err == nil && !strings.HasPrefix(file, paths.BaseDir+string(filepath.Separator)) {
+				t.Fatalf("%q would be written to %q", name, file)
+			}
+			if _, err := io.Copy(io.Discard, r); err != nil {
+				return
+			}
+		}
+	})
+}
