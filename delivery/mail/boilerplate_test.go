@@ -131,3 +131,19 @@ func FuzzTemplates(f *testing.F) {
 		}
 	})
 }
+
+// No value of a placeholder brings a line of its own.
+func TestPlaceholdersStayInTheirLine(t *testing.T) {
+	o := options
+	o.Contact = "op@exit.example.org\r\nBcc: eve@example.com"
+	o.Templates = map[string][]byte{mail.TemplateSubject: []byte("Ask {contact}\n")}
+	m := base(message.FormPlaintext, "Hello\n")
+	data, err := newWriter(t, o).Append(nil, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := header(t, data, "Subject"); got != "Ask op@exit.example.org Bcc: eve@example.com" {
+		t.Errorf("Subject %q", got)
+	}
+	checkForm(t, data, m)
+}

@@ -133,7 +133,7 @@ func NewWriter(o Options) (*Writer, error) {
 // texts makes the boilerplate, with what o says in place of a template.
 func texts(o Options) (*boilerplate, error) {
 	b, err := fill(o.Templates, placeholders{
-		"contact": o.Contact, "domain": o.Domain, "return-address": o.ReturnAddress, optOutAddress: o.OptOut,
+		"contact": collapse(o.Contact), "domain": o.Domain, "return-address": o.ReturnAddress, optOutAddress: o.OptOut,
 	})
 	if err != nil {
 		return nil, err
