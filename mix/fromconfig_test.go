@@ -1,6 +1,7 @@
 package mix_test
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -226,6 +227,40 @@ func TestPasswordFile(t *testing.T) {
 	}
 	if _, err := fromConfig(t, text); err != nil {
 		t.Error(err)
+	}
+}
+
+// A blacklist with a mistake stops the start, with its line, and stops a reload, too.
+func TestBlacklistFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "blacklist")
+	text := strings.Replace(fullConfig, "SMTPServer", "BlacklistFile: "+file+"\nSMTPServer", 1)
+	if _, err := fromConfig(t, text); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "[Delivery/SMTP]: BlacklistFile") {
+		t.Errorf("without the file: %v", err)
+	}
+	for rules, says := range map[string]string{
+		"Deny user postmaster\n":              "",
+		"Deny user a\nDeny pattern /(?=a)/\n": file + ": line 2: ",
+	} {
+		if err := os.WriteFile(file, []byte(rules), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := fromConfig(t, text)
+		if (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: error %v, want %q", rules, err, says)
+		}
+	}
+}
+
+func TestTransportsOfTheConfiguration(t *testing.T) {
+	for lines, says := range map[string]string{
+		"SMTPServer: localhost\nSMTPServer: [::1]:2525":   "",
+		"SMTPServer: localhost\nSMTPServer: localhost:25": "is given twice",
+		"SendmailCommand: /nonexistent/sendmail":          "mail command",
+	} {
+		_, err := fromConfig(t, strings.Replace(fullConfig, "SMTPServer: localhost", lines, 1))
+		if (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: error %v, want %q", lines, err, says)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@
 package ceiling
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -38,6 +39,7 @@ type Limits struct {
 
 // Counter counts mails of one day. The zero value is ready. It may be used by several goroutines.
 type Counter struct {
+	most   int // entries; 0 means maxEntries
 	mu     sync.Mutex
 	day    int64
 	key    [sha256.Size]byte
@@ -137,8 +139,8 @@ func (c *Counter) take(now time.Time, kind Kind, name string, limit uint32) bool
 	if n >= limit {
 		return false
 	}
-	if n == 0 && len(c.counts) >= maxEntries {
-		c.shed()
+	if most := cmp.Or(c.most, maxEntries); n == 0 && len(c.counts) >= most {
+		c.shed(most / 2)
 	}
 	c.counts[e] = n + 1
 	return true
@@ -176,8 +178,8 @@ func (c *Counter) entry(kind Kind, name string) entry {
 }
 
 // shed makes room when there are more recipients than a day has ever seen, by forgetting those who got least.
-func (c *Counter) shed() {
-	for least := uint32(1); len(c.counts) > maxEntries/2; least *= 2 {
+func (c *Counter) shed(keep int) {
+	for least := uint32(1); len(c.counts) > keep; least *= 2 {
 		for e, n := range c.counts {
 			if n <= least {
 				delete(c.counts, e)

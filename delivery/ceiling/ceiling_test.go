@@ -120,18 +120,17 @@ func TestKeyOfTheDay(t *testing.T) {
 
 // A flood of recipients does not make the memory grow without bound, and lets nobody go over the ceiling who is near to it.
 func TestManyRecipients(t *testing.T) {
-	c, _ := newCeiling(t, Limits{PerDay: [kinds]int{Readable: 10}})
+	const most = 100
+	c, err := New(Limits{PerDay: [kinds]int{Readable: 10}}, &Counter{most: most}, func() time.Time { return noon })
+	if err != nil {
+		t.Fatal(err)
+	}
 	takes(c, Readable, "victim@example.com", 10)
-	c.counter.mu.Lock()
-	for i := range maxEntries - 1 {
-		c.counter.counts[entry{byte(i), byte(i >> 8), byte(i >> 16), 1}] = 1
-	}
-	c.counter.mu.Unlock()
-	for i := range 10 {
-		c.Take(Readable, fmt.Sprintf("user%d@example.com", i))
-	}
-	if n := len(c.counter.counts); n > maxEntries {
-		t.Errorf("%d entries", n)
+	for i := range 10 * most {
+		takes(c, Readable, fmt.Sprintf("user%d@example.com", i), 1+i%3)
+		if n := len(c.counter.counts); n > most {
+			t.Fatalf("%d entries", n)
+		}
 	}
 	if c.Take(Readable, "victim@example.com") {
 		t.Error("the ceiling is forgotten")

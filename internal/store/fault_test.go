@@ -205,7 +205,7 @@ func TestFailedSync(t *testing.T) {
 	}
 	// The next sync would succeed, and lie.
 	for name, err := range map[string]error{
-		"commit": second(s.Commit(nil)), "move": s.Move(nil), "note": s.Note(nil, 0, 0), "done": s.Done(1),
+		"commit": second(s.Commit(nil)), "move": s.Move(nil), "note": s.Note(nil, 0, 0), "note now": s.NoteNow(nil, 0, 0), "done": s.Done(1),
 		"done soon": s.DoneSoon(1), "read": second(s.Read(1, nil)), "sweep": s.Sweep(context.Background()), "tend": s.Tend(),
 		"err": s.Err(),
 	} {

@@ -224,12 +224,15 @@ func (w *world) move() error {
 func (w *world) note() error {
 	after := w.now().clone()
 	var ids []store.ID
-	attempts := uint16(w.choose(100))
+	attempts := uint16(w.choose(1 << 16))
 	for _, n := range w.some() {
 		p := after.packets[n]
 		p.last, p.attempts = w.clock, attempts
 		after.packets[n] = p
 		ids = append(ids, w.ids[n])
+	}
+	if w.choose(2) == 0 {
+		return w.settle(after, len(ids) > 0, w.s.NoteNow(ids, attempts, w.clock))
 	}
 	return w.settle(after, false, w.s.Note(ids, attempts, w.clock))
 }
