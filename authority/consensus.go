@@ -12,6 +12,7 @@ import (
 
 	"mixminion/directory"
 	"mixminion/directory/vote"
+	"mixminion/internal/logging"
 	"mixminion/internal/store/durable"
 )
 
@@ -104,9 +105,8 @@ func (a *Authority) tabulate(c *cycle) error {
 		return err
 	}
 	*c = next
-	hash := d.BodyHash()
 	a.cfg.Logger.Info("consensus computed and signed", "day", c.rec.Day, "votes", len(result.Counted), "servers", len(d.Servers),
-		"recommended", len(d.Recommended), "sha256", hex.EncodeToString(hash[:]))
+		"recommended", len(d.Recommended), "sha256", publicHash(d))
 	for _, x := range result.Excluded {
 		a.cfg.Logger.Debug("not in the consensus", "server", x.Nickname, "reason", x.Reason)
 	}
@@ -300,14 +300,13 @@ func (a *Authority) fragmented(c *cycle, from string, d *directory.Directory, te
 	for _, fp := range both {
 		c.rec.member(fp).SignedTwo = true
 		a.cfg.Logger.Error("an authority has signed two different consensuses for one day: ours, and the one that is kept", "day", c.rec.Day,
-			"authority", a.name(fp), "kept", file)
+			"authority", logging.Public(a.name(fp)), "kept", logging.Public(file))
 	}
 	if seen {
 		return nil
 	}
-	ours := c.consensus.BodyHash()
 	a.cfg.Logger.Error("fragmentation: another authority has signed a different consensus for the same day", "day", c.rec.Day,
-		"authority", a.name(from), "theirs", said, "ours", hex.EncodeToString(ours[:]), "kept", file)
+		"authority", logging.Public(a.name(from)), "theirs", publicHash(d), "ours", publicHash(c.consensus), "kept", logging.Public(file))
 	return nil
 }
 
@@ -405,4 +404,10 @@ func (a *Authority) publishOwn(c *cycle) (bool, error) {
 		return false, nil
 	}
 	return true, a.adopt(c.consensus, c.sigs)
+}
+
+// publicHash is the hash of a directory, by which its readers compare it.
+func publicHash(d *directory.Directory) logging.Public {
+	hash := d.BodyHash()
+	return logging.Public(hex.EncodeToString(hash[:]))
 }

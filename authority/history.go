@@ -2,7 +2,6 @@ package authority
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -140,9 +139,8 @@ func (a *Authority) adopt(d *directory.Directory, sigs []directory.Detached) err
 	if err := a.pinCurrent(d, sigs); err != nil {
 		return err
 	}
-	hash := d.BodyHash()
 	a.cfg.Logger.Info("a new consensus is current", "day", d.ValidAfter.Format(dateLayout), "signatures", len(sigs), "servers", len(d.Servers),
-		"sha256", hex.EncodeToString(hash[:]))
+		"sha256", publicHash(d))
 	return nil
 }
 
