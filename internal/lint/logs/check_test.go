@@ -120,7 +120,7 @@ func TestCheck(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	packages, err := load(dir)
+	packages, err := load(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,6 +130,7 @@ func TestCheck(t *testing.T) {
 		prefix := "mmtp/a.go:" + strconv.Itoa(i+1) + ": "
 		is := slices.ContainsFunc(problems, func(p string) bool { return strings.HasPrefix(p, prefix) })
 		if is != strings.HasSuffix(line, "// bad") {
+			t.Errorf("%sreported: %t", prefix+line+": ", is)
 		}
 	}
 	for _, p := range problems {
@@ -140,7 +141,7 @@ func TestCheck(t *testing.T) {
 	if t.Failed() {
 		t.Log(strings.Join(problems, "\n"))
 	}
-	if _, err := load(t.TempDir()); err == nil {
+	if _, err := load(t.Context(), t.TempDir()); err == nil {
 		t.Error("loads a directory without a module")
 	}
 }

@@ -10,6 +10,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 )
@@ -19,7 +20,7 @@ func main() {
 	if len(os.Args) > 1 {
 		dir = os.Args[1]
 	}
-	packages, err := load(dir)
+	packages, err := load(context.Background(), dir)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "logs:", err)
 		os.Exit(2)
