@@ -24,12 +24,22 @@ const senders = 8
 // go out over MMTP to a next hop. Sender and next hop run in the same process on the same processors, so their share of TLS and
 // copying counts against the mix. "%unwrap" compares with what the processors can unwrap when they do nothing else.
 func BenchmarkThroughput(b *testing.B) {
+	b.Run("form=clear", func(b *testing.B) { benchThroughput(b, false) })
+	b.Run("form=sealed", func(b *testing.B) { benchThroughput(b, true) })
+}
+
+func benchThroughput(b *testing.B, sealed bool) {
 	l, err := new(net.ListenConfig).Listen(b.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
 	cfg := testConfig(b.TempDir(), l)
 	cfg.Interval = 20 * time.Millisecond
+	if sealed {
+		if cfg.Vault, err = testVault(b.TempDir()); err != nil {
+			b.Fatal(err)
+		}
+	}
 	m, err := mix.Open(cfg)
 	if err != nil {
 		b.Fatal(err)

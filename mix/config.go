@@ -43,7 +43,7 @@ type Config struct {
 	// may pass at once; 0 means the default of package mmtp.
 	Bandwidth, BandwidthSpike int64
 
-	// Vault, if not nil, is the master key under which secrets are encrypted on the disk.
+	// Vault, if not nil, is the master key under which packets and replay logs are encrypted on the disk.
 	Vault *vault.Vault
 
 	// StatsFile is where counts are written after each StatsInterval, in whole hours, if LogStats; with "" nothing is counted.

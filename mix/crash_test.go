@@ -34,6 +34,7 @@ var kills = flag.Int("kills", 30, "how often the crash test kills the mix")
 const (
 	crashDirEnv  = "MIXMINION_CRASH_DIR"
 	crashAddrEnv = "MIXMINION_CRASH_ADDR"
+	crashSealEnv = "MIXMINION_CRASH_SEALED"
 )
 
 // crashMix is the process that TestCrash kills.
@@ -43,6 +44,11 @@ func crashMix(dir, addr string) error {
 		return err
 	}
 	cfg := testConfig(dir, l)
+	if os.Getenv(crashSealEnv) != "" {
+		if cfg.Vault, err = testVault(dir); err != nil {
+			return err
+		}
+	}
 	cfg.Interval = 40 * time.Millisecond
 	cfg.Rule = mix.Rule{Algorithm: mix.Cottrell, MinSize: 4, Rate: 0.7}
 	cfg.OutgoingRetry = mix.Schedule{50 * time.Millisecond, 50 * time.Millisecond, time.Hour}
@@ -88,6 +94,8 @@ const (
 type crashDriver struct {
 	t    *testing.T
 	dir  string
+	disk func() store.FS // what the store lies on
+	env  string
 	addr string
 	mix  packet.Node
 	rnd  *rand.Rand
@@ -108,16 +116,26 @@ type crashDriver struct {
 
 // TestCrash kills a mix again and again, in every phase of its work, and then looks for each packet that it had acknowledged.
 func TestCrash(t *testing.T) {
+	t.Run("clear", func(t *testing.T) { testCrash(t, *kills-*kills/2, false) })
+	t.Run("sealed", func(t *testing.T) { testCrash(t, *kills/2, true) })
+}
+
+func testCrash(t *testing.T, kills int, sealed bool) {
 	seed := [32]byte{42}
+	dir := t.TempDir()
 	d := &crashDriver{
-		t: t, dir: t.TempDir(), addr: freeAddr(t), src: rand.NewChaCha8(seed), rnd: rand.New(rand.NewChaCha8(seed)),
+		t: t, dir: dir, disk: func() store.FS { return store.OS }, addr: freeAddr(t), src: rand.NewChaCha8(seed), rnd: rand.New(rand.NewChaCha8(seed)),
 		sent: map[crypt.Digest]*packet.Packet{}, acked: map[crypt.Digest]bool{}, arrived: map[crypt.Digest]int{},
+	}
+	if sealed {
+		d.env = crashSealEnv + "=yes"
+		d.disk = func() store.FS { return testDisk(t, dir) }
 	}
 	stopNext := d.startNextHop()
 	defer stopNext()
 	d.round(-1) // the first start makes the keys
 
-	for i := range *kills {
+	for i := range kills {
 		d.round(phase(i % int(phases)))
 		d.checkStore()
 	}
@@ -136,7 +154,7 @@ func TestCrash(t *testing.T) {
 func (d *crashDriver) start() (cmd *exec.Cmd, lines <-chan string) {
 	d.t.Helper()
 	cmd = exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), crashDirEnv+"="+d.dir, crashAddrEnv+"="+d.addr)
+	cmd.Env = append(os.Environ(), crashDirEnv+"="+d.dir, crashAddrEnv+"="+d.addr, d.env)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		d.t.Fatal(err)
@@ -360,11 +378,11 @@ func (d *crashDriver) has(digest crypt.Digest) bool {
 func (d *crashDriver) checkStore() {
 	d.t.Helper()
 	dir := filepath.Join(d.dir, "queues")
-	report, err := store.Check(nil, dir)
+	report, err := store.Check(d.disk(), dir)
 	if err != nil || len(report.Damage) > 0 {
 		d.t.Fatalf("the store does not check: %v\n%+v", err, report)
 	}
-	s, err := store.Open(dir, store.Options{Manual: true})
+	s, err := store.Open(dir, store.Options{FS: d.disk(), Manual: true})
 	if err != nil {
 		d.t.Fatal(err)
 	}

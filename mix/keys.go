@@ -226,7 +226,7 @@ func (r *keyRing) loadSet(dir string) (*keySet, error) {
 	}
 	log, err := r.store.OpenLog(filepath.Join(dir, replayDir), filepath.Base(dir))
 	if err != nil {
-		return nil, fmt.Errorf("replay log: %w", err)
+		return nil, fmt.Errorf("replay log: %w", mendSealed(err))
 	}
 	return &keySet{dir: dir, key: key, desc: desc, dec: dec, log: log}, nil
 }

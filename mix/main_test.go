@@ -1,6 +1,7 @@
 package mix_test
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -8,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"mixminion/internal/store"
+	"mixminion/internal/vault"
 	"mixminion/mix"
 
 	"go.uber.org/goleak"
@@ -30,6 +33,34 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
+}
+
+// testVault is the master key of a mix in dir.
+func testVault(dir string) (*vault.Vault, error) {
+	secret, err := vault.Key([]byte("as long as a key must be at least, and more"))
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, vault.FileName)
+	v, err := vault.Open(path, secret)
+	if errors.Is(err, vault.ErrNoVault) {
+		v, err = vault.Create(path, secret)
+	}
+	return v, err
+}
+
+// testDisk is what the packets of a mix with a testVault lie on.
+func testDisk(t testing.TB, dir string) store.FS {
+	t.Helper()
+	v, err := testVault(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk, err := (&mix.Config{Vault: v}).Disk()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return disk
 }
 
 const day = 24 * time.Hour

@@ -75,9 +75,13 @@ func Open(cfg Config) (_ *Mix, err error) {
 			return nil, fmt.Errorf("make directory: %w", err)
 		}
 	}
-	m.store, err = store.Open(cfg.QueueDir, store.Options{MaxBytes: cfg.MaxDisk})
+	disk, err := cfg.Disk()
 	if err != nil {
-		return nil, fmt.Errorf("open packet store: %w", err)
+		return nil, err
+	}
+	m.store, err = store.Open(cfg.QueueDir, store.Options{FS: disk, MaxBytes: cfg.MaxDisk})
+	if err != nil {
+		return nil, fmt.Errorf("open packet store: %w", mendSealed(err))
 	}
 	defer func() {
 		if err != nil {
@@ -105,6 +109,9 @@ func Open(cfg Config) (_ *Mix, err error) {
 	}
 	if err := m.store.DropOrphans(); err != nil {
 		return nil, fmt.Errorf("packet store: %w", err)
+	}
+	if n := m.store.Usage().Clear; n > 0 {
+		cfg.Logger.Warn("there was no room to encrypt all packets of the time before StoreKey was given; it goes on as room comes", "bytes", n)
 	}
 	for _, damage := range m.store.Damage() {
 		cfg.Logger.Error("the packet store is damaged; what was there is lost", "place", damage.String())

@@ -50,7 +50,7 @@ func newInit(s *streams, configFile *string) *cobra.Command {
 	f.StringVar(&o.port, "port", "", "the `PORT` by which others reach it (default 48099)")
 	f.StringVar(&o.baseDir, "base-dir", "", "the `DIRECTORY` for the mix's files (default ~/.mixminiond, as root /var/lib/mixminion)")
 	f.StringVar(&o.smtp, "smtp", "", "deliver messages by this mail server, `HOST[:PORT]`")
-	f.StringVar(&o.storeKey, "store-key", "", "what unlocks the master key at each start: file `NAME`, passphrase, credential NAME, or none;\n"+
+	f.StringVar(&o.storeKey, "store-key", "", "what unlocks the encryption of waiting packets at each start: file `NAME`, passphrase, credential NAME, or none;\n"+
 		"a file that does not exist is made (default none)")
 	o.passphrase.registerStore(cmd)
 	f.BoolVar(&o.noExit, "no-exit", false, "deliver nothing, pass packets on only")

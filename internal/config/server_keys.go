@@ -157,9 +157,9 @@ func (m *Main) keys() []Key {
 				"port. Every user of the machine can ask, too. none: nowhere."},
 
 		{Name: "StoreKey", To: &m.StoreKey, Default: "none",
-			Doc: "What unlocks the master key, under which secrets of this mix are encrypted, at each start: file NAME, a file of 32 random bytes or more, " +
+			Doc: "What unlocks, at each start, the master key under which waiting packets and replay logs are encrypted: file NAME, a file of 32 random bytes or more, " +
 				"on a device that is not taken together with this disk; passphrase; credential NAME, which systemd passes to the service; " +
-				"or none, and there is no master key."},
+				"or none, and they lie in clear."},
 		{Name: "EncryptIdentityKey", To: &m.EncryptIdentityKey, Default: "no", Unused: later,
 			Doc: "Whether to keep the identity key encrypted."},
 		{Name: "EncryptPrivateKey", To: &m.EncryptPrivateKey, Default: "no", Unused: later,

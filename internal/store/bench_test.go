@@ -104,7 +104,12 @@ func bigOnly(b *testing.B) {
 }
 
 func benchCommit(b *testing.B, n int) {
-	s, l, _ := benchStore(b, Options{})
+	b.Run("form=clear", func(b *testing.B) { benchCommitOn(b, n, OS) })
+	b.Run("form=sealed", func(b *testing.B) { benchCommitOn(b, n, sealedOptions(b, testSealKey).FS) })
+}
+
+func benchCommitOn(b *testing.B, n int, fs FS) {
+	s, l, _ := benchStore(b, Options{FS: fs})
 	r := rand.New(rand.NewPCG(1, 2))
 	body := make([]byte, 32<<10)
 	entries := make([]Entry, n)
@@ -135,7 +140,12 @@ func BenchmarkCommit10(b *testing.B) { benchCommit(b, 10) }
 func BenchmarkCommit100(b *testing.B) { benchCommit(b, 100) }
 
 func BenchmarkRead(b *testing.B) {
-	s, _, _ := benchStore(b, Options{})
+	b.Run("form=clear", func(b *testing.B) { benchRead(b, OS) })
+	b.Run("form=sealed", func(b *testing.B) { benchRead(b, sealedOptions(b, testSealKey).FS) })
+}
+
+func benchRead(b *testing.B, fs FS) {
+	s, _, _ := benchStore(b, Options{FS: fs})
 	body := make([]byte, 32<<10)
 	for range 100 {
 		if _, err := s.Commit([]Entry{{Body: body}}); err != nil {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -23,7 +22,7 @@ type Report struct {
 }
 
 // Check reads a closed store, bodies included, and changes nothing. A nil fs means OS. The error says that the check
-// could not be made, ErrLocked for instance; what is wrong with the store is in the report.
+// could not be made, ErrLocked for instance, or ErrSealed when the store is encrypted and the fs is not one that [Sealed] made; what is wrong with the store is in the report.
 func Check(fs FS, dir string) (rep Report, err error) {
 	if fs == nil {
 		fs = OS
@@ -47,7 +46,15 @@ func Check(fs FS, dir string) (rep Report, err error) {
 		}
 	}
 	slices.Sort(numbers)
-	c := checker{fs: fs, dir: dir, rep: &rep, s: &Store{packets: newIndex(), pending: map[logID][]pendingHashes{}}}
+	c := checker{fs: fs, dir: dir, rep: &rep, s: &Store{fs: fs, dir: dir, packets: newIndex(), pending: map[logID][]pendingHashes{}}}
+	if err := c.keys(names, numbers); err != nil {
+		return fail(err)
+	}
+	defer func() {
+		if c.s.page != nil {
+			err = errors.Join(err, c.s.page.f.Close())
+		}
+	}()
 	youngest := true
 	for _, n := range slices.Backward(numbers) {
 		// From young to old, to find where the tail is; applied from old to young below.
@@ -92,6 +99,35 @@ type checker struct {
 	s    *Store // index and accounts only
 	ends []int64
 	seq  uint64
+}
+
+// keys finds out whether the store is encrypted and opens its key page.
+func (c *checker) keys(names []string, numbers []uint32) (err error) {
+	have := slices.Contains(names, keyPageName)
+	for _, n := range numbers {
+		sealed, err := c.s.segmentSealed(n)
+		if err != nil {
+			return err
+		}
+		if _, ok := c.fs.(*sealedFS); sealed && !ok {
+			return ErrSealed
+		}
+		if sealed && !have {
+			c.s.noteDamageLocked(Damage{File: keyPageName, What: "the keys of the packets are missing"})
+		}
+	}
+	fs, sealed := c.fs.(*sealedFS)
+	if !have {
+		return nil
+	}
+	if !sealed {
+		return ErrSealed
+	}
+	c.s.page, err = openKeyPage(fs, c.dir, os.O_RDONLY)
+	if err == nil && c.s.page.damaged {
+		c.s.noteDamageLocked(Damage{File: keyPageName, Length: sealHeadLen, What: "header of the key page"})
+	}
+	return err
 }
 
 func (c *checker) open(number uint32) (File, int64, error) {
@@ -224,8 +260,12 @@ func (c *checker) bodies() error {
 				buf = make([]byte, n)
 			}
 			buf = buf[:n]
-			if err := readFull(f, buf, int64(r.off)); err != nil ||
-				bodySum(r.id, buf[:r.length]) != binary.LittleEndian.Uint32(buf[r.length:]) {
+			err := readFull(f, buf, int64(r.off))
+			intact := false
+			if key := c.s.packets.key(slot); err == nil && (c.s.page == nil || key <= c.s.page.slots) {
+				intact, err = c.s.openBody(r.id, key, buf)
+			}
+			if err != nil || !intact {
 				c.s.noteDamageLocked(Damage{File: segName(seg.number), Offset: int64(r.off), Length: int64(n), What: "packet"})
 			}
 		}
@@ -244,7 +284,8 @@ type LogReport struct {
 	Damage []Damage
 }
 
-// CheckLog reads the replay log in dir, which must not be open, and changes nothing. A nil fs means OS.
+// CheckLog reads the replay log in dir, which must not be open, and changes nothing. A nil fs means OS. ErrSealed: it is encrypted, and the
+// fs is not one that [Sealed] made.
 func CheckLog(fs FS, dir string) (rep LogReport, err error) {
 	if fs == nil {
 		fs = OS
@@ -257,6 +298,9 @@ func CheckLog(fs FS, dir string) (rep LogReport, err error) {
 		return rep, fmt.Errorf("check replay log in %s: %w", dir, err)
 	}
 	m, perr := parseManifest(b)
+	if errors.Is(perr, ErrSealed) {
+		return rep, fmt.Errorf("check replay log in %s: %w", dir, perr)
+	}
 	if err != nil || perr != nil {
 		rep.Damage = append(rep.Damage, Damage{File: filepath.Join(dir, manifestName), Length: int64(len(b)), What: "manifest"})
 		return rep, nil

@@ -40,19 +40,27 @@ func (s *Store) Commit(entries []Entry) ([]bool, error) {
 	}
 	checks := checkRuns(entries)
 	order := shuffled(len(entries))
+	keys, err := s.takeKeys(entries)
+	if err != nil {
+		return nil, fmt.Errorf("commit: %w", err)
+	}
 
 	s.mu.Lock()
 	accepted, err := choose(entries, checks, order)
 	if err != nil {
 		s.mu.Unlock()
+		s.giveBack(keys)
 		return nil, err
 	}
-	ids, err := s.put(entries, accepted, order)
+	ids, err := s.put(entries, accepted, order, keys)
 	lsn := s.written
 	s.mu.Unlock()
 	if err != nil {
+		s.destroyKeys(keys)
 		return nil, fmt.Errorf("commit: %w", err)
 	}
+
+	s.giveBack(keys[min(len(ids), len(keys)):])
 
 	// The commit point: before this sync returns, a crash may keep the frame or lose it as a whole; nobody was
 	// told anything, so either is right. After it, nothing of it can be lost.
@@ -164,8 +172,9 @@ func choose(entries []Entry, checks []runCheck, order []int) ([]bool, error) {
 	return accepted, nil
 }
 
-// put writes the accepted entries as one frame and takes them into index and tables. Caller holds mu.
-func (s *Store) put(entries []Entry, accepted []bool, order []int) ([]ID, error) {
+// put writes the accepted entries as one frame and takes them into index and tables. In an encrypted store the first of the keys are
+// used for them. Caller holds mu.
+func (s *Store) put(entries []Entry, accepted []bool, order []int, keys []uint32) ([]ID, error) {
 	r := record{kind: kindPut}
 	names := queueNames{}
 	groups := map[*ReplayLog]int{}
@@ -195,11 +204,20 @@ func (s *Store) put(entries []Entry, accepted []bool, order []int) ([]ID, error)
 	for g := range r.groups {
 		sortHashes(r.groups[g].hashes)
 	}
+	if s.page != nil && len(packets) > 0 {
+		r.kind, r.keys = kindSealed, keys[:len(packets)]
+	}
 	frame := appendRecord(newFrame(s.buf), &r)
 	table := len(frame) - frameHeadLen
 	for j, i := range packets {
+		body := len(frame)
 		frame = append(frame, entries[i].Body...)
 		frame = binary.LittleEndian.AppendUint32(frame, bodySum(r.puts[j].id, entries[i].Body))
+		if r.keys != nil {
+			if err := s.page.crypt(r.keys[j], frame[body:]); err != nil {
+				return nil, err
+			}
+		}
 	}
 	s.keepBuffer(frame)
 	pad := len(packets)+len(r.groups) == 0
@@ -213,7 +231,7 @@ func (s *Store) put(entries []Entry, accepted []bool, order []int) ([]ID, error)
 			return nil, fmt.Errorf("%w: the reserve is in use", ErrFull)
 		}
 	}
-	seg, off, err := s.appendFrame(frame, kindPut, table, pad)
+	seg, off, err := s.appendFrame(frame, r.kind, table, pad)
 	if err != nil {
 		return nil, err
 	}
@@ -238,9 +256,12 @@ func (s *Store) enroll(seg *segment, body int64, r *record) []ID {
 		rc := s.packets.add(p.id)
 		rc.seg, rc.off, rc.length = seg.number, uint32(body), p.length
 		rc.queued, rc.last, rc.attempts = p.queued, p.last, p.attempts
+		slot, _ := s.packets.find(p.id)
 		if name := r.queues[p.queue]; name != "" {
-			slot, _ := s.packets.find(p.id)
 			s.packets.assign(slot, name)
+		}
+		if r.keys != nil {
+			s.packets.setKey(slot, r.keys[i])
 		}
 		seg.live += rc.footprint()
 		seg.packets++

@@ -126,8 +126,13 @@ func TestConcurrentUse(t *testing.T) {
 
 // TestFilesTellNothing looks at modes, names and times of what a store leaves on a real disk.
 func TestFilesTellNothing(t *testing.T) {
+	t.Run("clear", func(t *testing.T) { testFilesTellNothing(t, OS) })
+	t.Run("sealed", func(t *testing.T) { testFilesTellNothing(t, sealedOptions(t, testSealKey).FS) })
+}
+
+func testFilesTellNothing(t *testing.T, disk FS) {
 	dir := t.TempDir()
-	s := openTest(t, filepath.Join(dir, "store"), Options{SegmentBytes: 8 << 10, RunEntries: 10})
+	s := openTest(t, filepath.Join(dir, "store"), Options{FS: disk, SegmentBytes: 8 << 10, RunEntries: 10})
 	l := createLog(t, s, filepath.Join(dir, "replay"))
 	for n := range uint64(100) {
 		commit(t, s, Entry{Log: l, Replay: hashOf(n), Body: make([]byte, 500)})

@@ -14,8 +14,17 @@ import (
 
 // TestModel compares the store with the model over random operations, restarts and crashes.
 func TestModel(t *testing.T) {
+	for name, sealed := range storeForms {
+		t.Run(name, func(t *testing.T) { testModel(t, sealed) })
+	}
+}
+
+// storeForms are the forms in which a store keeps what it holds.
+var storeForms = map[string]bool{"clear": false, "sealed": true}
+
+func testModel(t *testing.T, sealed bool) {
 	rapid.Check(t, func(t *rapid.T) {
-		w, err := newWorld(crashfs.New(), func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "n") })
+		w, err := newWorld(crashfs.New(), sealed, func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "n") })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,9 +76,9 @@ func TestModel(t *testing.T) {
 
 // play runs a fixed, seeded piece of work until the power goes after n changes of the disk, and crashes. It
 // returns how many changes the whole work makes.
-func play(fs *crashfs.FS, seed uint64, n int, loss crashfs.Loss) (int, error) {
+func play(fs *crashfs.FS, sealed bool, seed uint64, n int, loss crashfs.Loss) (int, error) {
 	r := rand.New(rand.NewPCG(seed, 1))
-	w, err := newWorld(fs, func(n int) int { return r.IntN(n) })
+	w, err := newWorld(fs, sealed, func(n int) int { return r.IntN(n) })
 	if err != nil {
 		return 0, err
 	}
@@ -114,19 +123,21 @@ func TestEveryCrashPoint(t *testing.T) {
 	}
 	for seed := range seeds {
 		for _, loss := range []crashfs.Loss{crashfs.LoseNothing, crashfs.LoseAll, crashfs.LoseRandom} {
-			t.Run(fmt.Sprintf("seed%d/loss%d", seed, loss), func(t *testing.T) {
-				t.Parallel()
-				total, err := play(crashfs.New(), seed, -1, loss)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for n := range total {
-					if _, err := play(crashfs.New(), seed, n, loss); err != nil {
-						t.Fatalf("power cut after change %d of %d: %v", n, total, err)
+			for name, sealed := range storeForms {
+				t.Run(fmt.Sprintf("%s/seed%d/loss%d", name, seed, loss), func(t *testing.T) {
+					t.Parallel()
+					total, err := play(crashfs.New(), sealed, seed, -1, loss)
+					if err != nil {
+						t.Fatal(err)
 					}
-				}
-				t.Logf("%d crash points", total)
-			})
+					for n := range total {
+						if _, err := play(crashfs.New(), sealed, seed, n, loss); err != nil {
+							t.Fatalf("power cut after change %d of %d: %v", n, total, err)
+						}
+					}
+					t.Logf("%d crash points", total)
+				})
+			}
 		}
 	}
 }
@@ -140,7 +151,7 @@ func TestCheckerNoticesMissingSyncs(t *testing.T) {
 			fs := crashfs.New()
 			fs.IgnoreSyncs()
 			tried++
-			if _, err := play(fs, 1, n, loss); err != nil {
+			if _, err := play(fs, n%2 == 0, 1, n, loss); err != nil {
 				noticed++
 			}
 		}

@@ -232,10 +232,16 @@ func second[T any](_ T, err error) error { return err }
 
 // TestEveryFailedSync lets each sync of a piece of work fail once; the store must stop and lose nothing.
 func TestEveryFailedSync(t *testing.T) {
+	for name, sealed := range storeForms {
+		t.Run(name, func(t *testing.T) { testEveryFailedSync(t, sealed) })
+	}
+}
+
+func testEveryFailedSync(t *testing.T, sealed bool) {
 	for n := range 60 {
 		r := rand.New(rand.NewPCG(4, 4))
 		fs := crashfs.New()
-		w, err := newWorld(fs, func(n int) int { return r.IntN(n) })
+		w, err := newWorld(fs, sealed, func(n int) int { return r.IntN(n) })
 		must(t, err)
 		fs.FailSync(n)
 		for i := 0; i < 60 && !w.down; i++ {

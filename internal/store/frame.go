@@ -33,6 +33,8 @@ const (
 	kindMove kind = 2 // packets change their queue
 	kindNote kind = 3 // retry state of packets
 	kindDone kind = 4 // packets are erased
+	// kindSealed is a put of packets that are encrypted, each with its key of the key page.
+	kindSealed kind = 5
 )
 
 type mark [8]byte

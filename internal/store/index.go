@@ -47,9 +47,10 @@ type queue struct {
 // index finds packets by ID and lists them by queue. It is not safe for concurrent use.
 type index struct {
 	chunks  []*[chunkLen]rec
-	slots   uint32 // slots ever used
-	free    uint32 // first free slot+1
-	n       int    // live packets
+	keys    []*[chunkLen]uint32 // slots of the key page, parallel to chunks; empty in a store in clear
+	slots   uint32              // slots ever used
+	free    uint32              // first free slot+1
+	n       int                 // live packets
 	table   []uint32
 	shift   uint
 	queues  []queue
@@ -61,6 +62,25 @@ func newIndex() *index {
 	x := &index{names: map[string]uint32{"": pool}, queues: make([]queue, 1)}
 	x.resize(6)
 	return x
+}
+
+// key returns the slot of the key page that belongs to a packet; 0 is none.
+func (x *index) key(slot uint32) uint32 {
+	if c := slot >> chunkShift; int(c) < len(x.keys) {
+		return x.keys[c][slot&(chunkLen-1)]
+	}
+	return 0
+}
+
+func (x *index) setKey(slot, key uint32) {
+	c := int(slot >> chunkShift)
+	if key == 0 && c >= len(x.keys) {
+		return
+	}
+	for len(x.keys) <= c {
+		x.keys = append(x.keys, new([chunkLen]uint32))
+	}
+	x.keys[c][slot&(chunkLen-1)] = key
 }
 
 func (x *index) at(slot uint32) *rec { return &x.chunks[slot>>chunkShift][slot&(chunkLen-1)] }
@@ -145,6 +165,7 @@ func (x *index) remove(slot uint32) {
 	x.unlink(slot)
 	x.release(r.queue)
 	*r = rec{queue: x.free}
+	x.setKey(slot, 0)
 	x.free = slot + 1
 }
 

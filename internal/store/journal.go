@@ -41,6 +41,7 @@ func (s *Store) rotate() error {
 		return s.failLocked(fmt.Errorf("sync %s: %w", seg.path, err))
 	}
 	seg.synced, s.durable = seg.size, s.written
+	s.wakeShredder()
 	if err := s.newSegment(seg.number + 1); err != nil {
 		return err
 	}
@@ -57,9 +58,12 @@ func (s *Store) appendFrame(frame []byte, k kind, table int, must bool) (*segmen
 		return nil, 0, s.failed
 	}
 	seg := s.active()
-	if seg.size+int64(len(frame)) > s.opts.SegmentBytes && seg.size > segHeaderLen {
+	if seg.burned || seg.size+int64(len(frame)) > s.opts.SegmentBytes && seg.size > segHeaderLen {
 		err := s.rotate()
-		if err != nil && (!must || !errors.Is(err, ErrFull)) {
+		if seg.burned && must && errors.Is(err, ErrFull) && s.failed == nil && s.spendBallast() {
+			err = s.rotate()
+		}
+		if err != nil && (seg.burned || !must || !errors.Is(err, ErrFull)) {
 			return nil, 0, err
 		}
 		seg = s.active()
@@ -71,6 +75,9 @@ func (s *Store) appendFrame(frame []byte, k kind, table int, must bool) (*segmen
 		err = writeOrCut(seg, frame)
 	}
 	if errors.Is(err, ErrFull) && !errors.Is(err, ErrFailed) {
+		// A part of the frame may be left on the medium. Another one in its place would be encrypted with the same bytes of
+		// the cipher stream, and the two together would tell what is in them.
+		seg.burned = isSealed(seg.f)
 		return nil, 0, err
 	}
 	if err != nil {
@@ -117,6 +124,7 @@ func (s *Store) syncTo(lsn uint64) error {
 	}
 	s.durable = max(s.durable, upTo)
 	seg.synced = max(seg.synced, size)
+	s.wakeShredder()
 	return nil
 }
 

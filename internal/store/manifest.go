@@ -54,6 +54,9 @@ func parseManifest(b []byte) (manifest, error) {
 	var m manifest
 	le := binary.LittleEndian
 	bad := fmt.Errorf("%w: manifest of a replay log", ErrCorrupt)
+	if hasMagic(b, sealMagic) {
+		return m, ErrSealed
+	}
 	if len(b) < 81 || string(b[:8]) != logMagic || checksum(b[:len(b)-4]) != le.Uint32(b[len(b)-4:]) {
 		return m, bad
 	}

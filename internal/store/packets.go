@@ -101,7 +101,7 @@ func (s *Store) Read(id ID, buf []byte) ([]byte, error) {
 		s.mu.Unlock()
 		return nil, ErrUnknown
 	}
-	r := *s.packets.at(slot)
+	r, key := *s.packets.at(slot), s.packets.key(slot)
 	seg := s.segment(r.seg)
 	seg.pin.RLock()
 	s.mu.Unlock()
@@ -115,11 +115,33 @@ func (s *Store) Read(id ID, buf []byte) ([]byte, error) {
 	if err := readFull(seg.f, buf, int64(r.off)); err != nil {
 		return nil, fmt.Errorf("read packet: %w", err)
 	}
-	body := buf[:r.length]
-	if bodySum(id, body) != binary.LittleEndian.Uint32(buf[r.length:]) {
+	ok, err := s.openBody(id, key, buf)
+	if err != nil {
+		return nil, fmt.Errorf("read packet: %w", err)
+	}
+	if !ok {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if _, still := s.packets.find(id); !still {
+			return nil, ErrUnknown // and its key was destroyed meanwhile
+		}
 		return nil, fmt.Errorf("%w: packet", ErrCorrupt)
 	}
-	return body, nil
+	return buf[:r.length], nil
+}
+
+// openBody decrypts a body with its checksum, in place, and says whether it is intact.
+func (s *Store) openBody(id ID, key uint32, b []byte) (bool, error) {
+	switch {
+	case key == lostKey || key != 0 && s.page == nil:
+		return false, nil
+	case key != 0:
+		if err := s.page.crypt(key, b); err != nil {
+			return false, err
+		}
+	}
+	n := len(b) - bodyTrailer
+	return bodySum(id, b[:n]) == binary.LittleEndian.Uint32(b[n:]), nil
 }
 
 // Move puts packets into queues, all or none, and returns when that is durable. Their retry state begins anew.
@@ -247,6 +269,9 @@ func (s *Store) Done(ids ...ID) error {
 	if err == nil && lsn > 0 {
 		err = s.syncTo(lsn)
 	}
+	if err == nil {
+		err = s.shred()
+	}
 	if err != nil {
 		return fmt.Errorf("done: %w", err)
 	}
@@ -284,6 +309,7 @@ func (s *Store) erase(ids []ID) (uint64, error) {
 	}
 	for _, id := range r.dones {
 		if slot, ok := s.packets.find(id); ok {
+			s.doom(s.packets.key(slot))
 			s.leave(s.packets.at(slot))
 			s.packets.remove(slot)
 		}

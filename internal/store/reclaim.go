@@ -81,6 +81,9 @@ func (s *Store) tend() error {
 	if err := s.finishSegments(); fatal(err) {
 		return err
 	}
+	if err := s.shred(); fatal(err) {
+		return err
+	}
 	s.reclaimMu.Lock()
 	defer s.reclaimMu.Unlock()
 	if err := s.weighRoom(); fatal(err) {
@@ -219,7 +222,7 @@ func (s *Store) reclaimDue() bool {
 		live += seg.live
 	}
 	dead := total - live
-	if s.segs[0].packets == 0 || dead*2 > total {
+	if s.segs[0].clear || s.segs[0].packets == 0 || dead*2 > total {
 		return true
 	}
 	return s.scarce && dead*8 > total
@@ -234,6 +237,12 @@ func (s *Store) Sweep(ctx context.Context) error {
 		return err
 	}
 	defer s.life.RUnlock()
+	s.mu.Lock()
+	lsn := s.written
+	s.mu.Unlock()
+	if err := errors.Join(s.syncTo(lsn), s.shred()); err != nil {
+		return fmt.Errorf("sweep: %w", err)
+	}
 	s.mu.Lock()
 	var limit uint32
 	if a := s.active(); a.dead > 0 {
@@ -398,6 +407,14 @@ func (s *Store) copyPackets(seg *segment, list []rec, size int) error {
 			s.noteDamage(Damage{File: segName(seg.number), Offset: int64(list[i].off), Length: int64(n), What: "packet unreadable"})
 		}
 	}
+	// Packets in clear get keys; the others keep theirs, and are copied as they are.
+	var keys []uint32
+	if s.page != nil {
+		var err error
+		if keys, err = s.keysForClear(list, bodies); err != nil {
+			return err
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := record{kind: kindPut}
@@ -412,6 +429,9 @@ func (s *Store) copyPackets(seg *segment, list []rec, size int) error {
 		r.puts = append(r.puts, putEntry{id: rc.id, queued: rc.queued, last: rc.last,
 			queue: names.index(&r, s.packets.queues[rc.queue].name), length: rc.length, attempts: rc.attempts})
 		kept = append(kept, bodies[i])
+		if keys != nil {
+			r.kind, r.keys = kindSealed, append(r.keys, keys[i])
+		}
 	}
 	if len(kept) == 0 {
 		return nil
@@ -423,7 +443,7 @@ func (s *Store) copyPackets(seg *segment, list []rec, size int) error {
 	}
 	s.keepBuffer(frame)
 	// A few survivors may use the ballast: their segment frees more than they take.
-	to, off, err := s.appendFrame(frame, kindPut, table, seg.live <= s.opts.ballast()/2)
+	to, off, err := s.appendFrame(frame, r.kind, table, seg.live <= s.opts.ballast()/2)
 	if err != nil {
 		return err
 	}
@@ -433,6 +453,9 @@ func (s *Store) copyPackets(seg *segment, list []rec, size int) error {
 		rc := s.packets.at(slot)
 		s.leave(rc)
 		rc.seg, rc.off = to.number, uint32(body)
+		if r.keys != nil {
+			s.packets.setKey(slot, r.keys[i])
+		}
 		to.live += rc.footprint()
 		to.packets++
 		body += int64(rc.length) + bodyTrailer

@@ -24,6 +24,9 @@ func (s *Store) recover() error {
 		}
 	}
 	slices.Sort(numbers)
+	if err := s.openPage(names, numbers); err != nil {
+		return err
+	}
 	if err := s.removeLeftovers(names, numbers); err != nil {
 		return err
 	}
@@ -45,6 +48,9 @@ func (s *Store) recover() error {
 	}
 	if s.id == (storeID{}) {
 		fillRandom(s.id[:])
+	}
+	if err := s.resetPage(); err != nil {
+		return err
 	}
 	s.packets.linkAll()
 	// A segment that is not the youngest was synced as a whole before the next one got its first frame; the
@@ -76,7 +82,8 @@ func (s *Store) removeLeftovers(names []string, numbers []uint32) error {
 		base, isIdx := strings.CutSuffix(name, idxExt)
 		n, isNumber := segNumber(base + segExt)
 		if strings.HasSuffix(name, tmpExt) || isIdx && (!isNumber || !slices.Contains(numbers, n)) {
-			if err := s.fs.Remove(path); err != nil {
+			// The key page that was made just now took the name of its leftover.
+			if err := ignoreMissing(s.fs.Remove(path)); err != nil {
 				return err
 			}
 		}
@@ -174,6 +181,7 @@ func (s *Store) loadSegment(number uint32) error {
 		return err
 	}
 	seg := &segment{number: number, path: path, f: f, sealed: true, logs: map[logID]uint64{}}
+	seg.clear = s.page != nil && !isSealed(f)
 	s.segs = append(s.segs, seg)
 	if seg.size, err = f.Size(); err != nil {
 		return err
@@ -256,7 +264,7 @@ func (s *Store) loadSidecar(seg *segment, header []byte, apply func(int64, frame
 func (s *Store) apply(seg *segment, off int64, h frameHead, r *record) {
 	x := s.packets
 	switch r.kind {
-	case kindPut:
+	case kindPut, kindSealed:
 		body := off + frameHeadLen + int64(h.table)
 		for i := range r.puts {
 			p := &r.puts[i]
@@ -269,6 +277,10 @@ func (s *Store) apply(seg *segment, off int64, h frameHead, r *record) {
 				slot, _ = x.find(p.id)
 			}
 			x.assign(slot, r.queues[p.queue])
+			x.setKey(slot, 0)
+			if r.keys != nil {
+				x.setKey(slot, r.keys[i])
+			}
 			rc := x.at(slot)
 			rc.seg, rc.off, rc.length = seg.number, uint32(body), p.length
 			rc.queued, rc.last, rc.attempts = p.queued, p.last, p.attempts

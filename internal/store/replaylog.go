@@ -111,6 +111,11 @@ func (s *Store) openLog(dir, name string) (*ReplayLog, error) {
 	if err != nil {
 		return fail(err)
 	}
+	if s.page != nil {
+		if err := s.sealLog(dir, m.runs); err != nil {
+			return fail(err)
+		}
+	}
 	if m.name != name {
 		return fail(fmt.Errorf("%w of this name, but one named %q", ErrNoLog, m.name))
 	}
@@ -153,6 +158,19 @@ func (s *Store) openLog(dir, name string) (*ReplayLog, error) {
 		}
 	}
 	return l, nil
+}
+
+// sealLog encrypts what is in clear of a replay log.
+func (s *Store) sealLog(dir string, runs []uint64) error {
+	for _, number := range runs {
+		if err := reseal(s.fs, filepath.Join(dir, runName(number))); err != nil {
+			if errors.Is(err, os.ErrNotExist) {
+				err = fmt.Errorf("%w: %s is missing", ErrCorrupt, runName(number))
+			}
+			return err
+		}
+	}
+	return errors.Join(reseal(s.fs, filepath.Join(dir, manifestName)), s.fs.SyncDir(dir))
 }
 
 func (l *ReplayLog) newTable() *memTable {
@@ -269,7 +287,8 @@ func (s *Store) DestroyLog(l *ReplayLog) error {
 }
 
 // DropOrphans forgets hashes in the journal that belong to logs which were not opened since Open. The mix calls
-// it when it has opened the log of every key it has; until then segments with such hashes are kept.
+// it when it has opened the log of every key it has; until then segments with such hashes are kept. In an encrypted store it
+// then encrypts what is left in clear of the time before; when there is no room for that, later, as room comes: see [Usage].
 func (s *Store) DropOrphans() error {
 	if err := s.enter(); err != nil {
 		return err
@@ -278,6 +297,11 @@ func (s *Store) DropOrphans() error {
 	s.mu.Lock()
 	clear(s.pending)
 	s.mu.Unlock()
+	if s.page != nil {
+		if err := s.sealOld(); err != nil {
+			return fmt.Errorf("encrypt the store: %w", err)
+		}
+	}
 	s.poke()
 	return nil
 }

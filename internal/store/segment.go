@@ -78,6 +78,8 @@ type segment struct {
 	packets int   // live packets
 	dead    int64 // bytes of erased packets
 	sealed  bool
+	clear   bool // in an encrypted store: written before it was encrypted
+	burned  bool // bytes were written after its end and cut; they must not be followed by others
 	indexed bool // the sidecar was written, or is not worth it
 
 	// logs holds, for each replay log with hashes in the segment, the sequence number of the last such frame:

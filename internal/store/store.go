@@ -21,7 +21,7 @@ const (
 
 // Options of a store; the zero value is good for a mix.
 type Options struct {
-	// FS is the disk; nil means OS.
+	// FS is the disk; nil means OS. With one that Sealed made, all but the ballast is encrypted.
 	FS FS
 	// MaxBytes is the greatest disk use of segments and runs of open replay logs; 0 means what the disk has.
 	// Erasing and moving packets, and merging runs, may exceed it a little.
@@ -94,6 +94,7 @@ type Store struct {
 	// ReplayLog.runMu, segment.pin.
 	syncMu    sync.Mutex
 	reclaimMu sync.Mutex
+	shredMu   sync.Mutex // after reclaimMu, before syncMu
 
 	runBytes atomic.Int64 // size of all runs of open logs
 
@@ -113,10 +114,16 @@ type Store struct {
 	buf      []byte // frames are built here
 	ballast  bool   // the ballast file has its full size
 	scarce   bool   // there is room for little more than one tick
+
+	// Of an encrypted store; page is nil in one in clear.
+	page     *keyPage
+	shredNow chan struct{}
+	doomed   []doomedKey // guarded by mu; in the order of their records
 }
 
 // Open opens the store in dir, made when it is missing (its parent must exist), and recovers what a crash left.
-// ErrLocked: another process has it open. Damage by the medium does not make Open fail: see Damage.
+// ErrLocked: another process has it open. ErrSealed: it is encrypted. ErrKey: with another key. A store in clear becomes an encrypted one
+// when the FS is one that Sealed made: what is written is encrypted, and what is there as soon as [Store.DropOrphans] is called. Damage by the medium does not make Open fail: see Damage.
 func Open(dir string, opts Options) (*Store, error) {
 	if err := opts.fill(); err != nil {
 		return nil, err
@@ -124,7 +131,8 @@ func Open(dir string, opts Options) (*Store, error) {
 	s := &Store{
 		dir: dir, opts: opts, fs: opts.FS,
 		stop: make(chan struct{}), wake: make(chan struct{}, 1), mergers: make(chan struct{}, 1),
-		nextID: 1, packets: newIndex(),
+		shredNow: make(chan struct{}, 1),
+		nextID:   1, packets: newIndex(),
 		logs: map[logID]*ReplayLog{}, pending: map[logID][]pendingHashes{},
 	}
 	if err := s.fs.Mkdir(dir); err != nil {
@@ -145,6 +153,10 @@ func Open(dir string, opts Options) (*Store, error) {
 		s.group.Add(2)
 		go s.keeper()
 		go s.merger()
+		if s.page != nil {
+			s.group.Add(1)
+			go s.shredder()
+		}
 		s.poke()
 	}
 	return s, nil
@@ -266,6 +278,14 @@ func (s *Store) settle() error {
 	active := s.segs[len(s.segs)-1]
 	active.sealed = true
 	s.mu.Unlock()
+	if err := s.shred(); err != nil && !errors.Is(err, ErrFull) {
+		return err
+	}
+	if s.page != nil {
+		if err := s.fs.Stamp(s.page.path); err != nil {
+			return err
+		}
+	}
 	if err := s.finishSegments(); err != nil && !errors.Is(err, ErrFull) {
 		return err
 	}
@@ -292,6 +312,9 @@ func (s *Store) closeFiles() error {
 	for _, seg := range s.segs {
 		err = errors.Join(err, seg.f.Close())
 	}
+	if s.page != nil {
+		err = errors.Join(err, s.page.f.Close())
+	}
 	if s.lock != nil {
 		err = errors.Join(err, s.lock.Close())
 	}
@@ -303,6 +326,7 @@ type Usage struct {
 	Packets int   // packets in pool and queues
 	Live    int64 // bytes of these packets in segments
 	Disk    int64 // bytes of segments and runs
+	Clear   int64 // of an encrypted store: bytes of segments that are still in clear, from the time before
 }
 
 // Usage returns the current use.
@@ -312,6 +336,9 @@ func (s *Store) Usage() Usage {
 	u := Usage{Packets: s.packets.n, Disk: s.segBytes + s.runBytes.Load()}
 	for _, seg := range s.segs {
 		u.Live += seg.live
+		if seg.clear {
+			u.Clear += seg.size
+		}
 	}
 	return u
 }

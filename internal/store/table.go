@@ -13,6 +13,8 @@ import (
 //	note:  u32 n | n * (u64 id, u32 last, u16 attempts, u16 zero)
 //	done:  u32 n | n * u64 id
 //
+//	sealed: as put | n * u32 slot of the key page
+//
 // "queues" is the list of queue names that the frame uses: u32 n | n * (u8 length, name). Bodies follow in the
 // order of the table of a put, each with its checksum behind it (see bodySum).
 
@@ -61,6 +63,7 @@ type record struct {
 	kind   kind
 	queues []string
 	puts   []putEntry
+	keys   []uint32 // of a sealed put: the slots of the key page, for each of puts
 	groups []hashGroup
 	moves  []moveEntry
 	notes  []noteEntry
@@ -95,7 +98,7 @@ func appendQueues(b []byte, queues []string) []byte {
 func appendRecord(b []byte, r *record) []byte {
 	le := binary.LittleEndian
 	switch r.kind {
-	case kindPut:
+	case kindPut, kindSealed:
 		b = appendQueues(b, r.queues)
 		b = le.AppendUint32(b, uint32(len(r.puts)))
 		for i := range r.puts {
@@ -112,6 +115,9 @@ func appendRecord(b []byte, r *record) []byte {
 			b = append(b, r.groups[i].log[:]...)
 			b = le.AppendUint32(b, uint32(len(r.groups[i].hashes)/hashLen))
 			b = append(b, r.groups[i].hashes...)
+		}
+		for _, key := range r.keys {
+			b = le.AppendUint32(b, key)
 		}
 	case kindMove:
 		b = appendQueues(b, r.queues)
@@ -191,7 +197,7 @@ func parseRecord(k kind, table []byte) (record, error) {
 	t := tableReader{b: table}
 	le := binary.LittleEndian
 	switch k {
-	case kindPut:
+	case kindPut, kindSealed:
 		r.queues = t.queues()
 		if n := t.count(putEntryLen); n > 0 {
 			r.puts = make([]putEntry, n)
@@ -217,6 +223,15 @@ func parseRecord(k kind, table []byte) (record, error) {
 				break
 			}
 			r.groups = append(r.groups, g)
+		}
+		if k == kindSealed {
+			if b := t.take(4 * len(r.puts)); !t.bad {
+				r.keys = make([]uint32, len(r.puts))
+				for i := range r.keys {
+					r.keys[i] = le.Uint32(b[4*i:])
+					t.bad = t.bad || r.keys[i] == 0 || r.keys[i] > maxSlots
+				}
+			}
 		}
 	case kindMove:
 		r.queues = t.queues()

@@ -24,6 +24,9 @@ func smallOptions(fs store.FS) store.Options {
 	return store.Options{FS: fs, SegmentBytes: 4096, TickBytes: 4096, RunEntries: 8, Manual: true}
 }
 
+// sealKey is the key of the encrypted stores of the tests.
+var sealKey = [32]byte{1, 2, 3}
+
 func testHash(n uint64) [20]byte {
 	var b [8]byte
 	binary.LittleEndian.PutUint64(b[:], n)
@@ -76,8 +79,15 @@ type world struct {
 	full   bool            // the disk may be full
 }
 
-func newWorld(fs *crashfs.FS, choose func(int) int) (*world, error) {
-	w := &world{fs: fs, opts: smallOptions(fs), choose: choose, ids: map[uint64]store.ID{},
+func newWorld(fs *crashfs.FS, sealed bool, choose func(int) int) (*world, error) {
+	opts := smallOptions(fs)
+	if sealed {
+		var err error
+		if opts.FS, err = store.Sealed(fs, sealKey); err != nil {
+			return nil, err
+		}
+	}
+	w := &world{fs: fs, opts: opts, choose: choose, ids: map[uint64]store.ID{},
 		states: []state{{map[uint64]packet{}, map[uint64]bool{}}}}
 	var err error
 	if w.s, err = store.Open(storeDir, w.opts); err != nil {
@@ -384,11 +394,11 @@ func (w *world) reopen() error {
 
 // sound runs the consistency checker over the closed store.
 func (w *world) sound(clean bool) error {
-	rep, err := store.Check(w.fs, storeDir)
+	rep, err := store.Check(w.opts.FS, storeDir)
 	if err != nil {
 		return err
 	}
-	logs, err := store.CheckLog(w.fs, logDir)
+	logs, err := store.CheckLog(w.opts.FS, logDir)
 	if err != nil {
 		return err
 	}
