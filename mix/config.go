@@ -24,6 +24,8 @@ import (
 type Config struct {
 	// Dirs. KeyDir holds the keys, QueueDir the packet store. They are made, with mode 0700, if missing.
 	KeyDir, QueueDir string
+	// BlocksDir holds the logs of the reply blocks that Mix.Reply has used; it is made when it is needed. "" means that there are no replies.
+	BlocksDir string
 
 	Nickname           string
 	Contact            string

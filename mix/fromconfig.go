@@ -23,7 +23,7 @@ import (
 func FromConfig(c *config.Server, home, software string, log *slog.Logger) (Config, error) {
 	paths := c.Paths(home)
 	out := Config{
-		KeyDir: paths.KeyDir, QueueDir: paths.QueueDir,
+		KeyDir: paths.KeyDir, QueueDir: paths.QueueDir, BlocksDir: paths.BlocksDir,
 		Nickname: string(c.Main.Nickname), Contact: string(c.Main.ContactEmail),
 		ContactFingerprint: c.Main.ContactFingerprint, Comments: c.Main.Comments, Family: c.Main.MyFamily, Software: software,
 		StatsFile: paths.StatsFile, StatsInterval: c.Main.StatsInterval.Duration(), LogStats: c.Main.LogStats,

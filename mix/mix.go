@@ -49,6 +49,9 @@ type Mix struct {
 
 	draining atomic.Bool
 
+	replies sync.Mutex // held while a reply is sent
+	blocks  blockLogs  // guarded by replies
+
 	dialer mmtp.Dialer
 	stats  statistics
 	topUp  topUp
@@ -107,6 +110,10 @@ func Open(cfg Config) (_ *Mix, err error) {
 	if err := m.maintain(); err != nil {
 		return nil, err
 	}
+	if err := m.openBlockLogs(); err != nil {
+		return nil, err
+	}
+	m.dropBlockLogs(cfg.Clock.Now())
 	if err := m.store.DropOrphans(); err != nil {
 		return nil, fmt.Errorf("packet store: %w", err)
 	}
@@ -331,6 +338,7 @@ func (m *Mix) maintenance(ctx context.Context) error {
 			m.cfg.Logger.Error("cannot bring keys up to date; will try again in an hour", "error", err)
 		}
 		now := m.cfg.Clock.Now()
+		m.dropBlockLogs(now)
 		if now.Sub(swept) < day {
 			continue
 		}

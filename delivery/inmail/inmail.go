@@ -40,6 +40,19 @@ type Mail struct {
 
 // Read splits a mail. The error wraps ErrMalformed: its header cannot be read, or does not name exactly one mailbox as its writer.
 func Read(raw []byte) (*Mail, error) {
+	out, err := Split(raw)
+	if err != nil {
+		return nil, err
+	}
+	if out.From, err = out.from(); err != nil {
+		return nil, err
+	}
+	out.Subject = oneLine(out.decoded("Subject"), maxSubject)
+	return out, nil
+}
+
+// Split splits a mail into header and body, whoever wrote it. The error wraps ErrMalformed.
+func Split(raw []byte) (*Mail, error) {
 	if bytes.HasPrefix(raw, []byte("From ")) { // the line of an mbox file that some programs leave in front
 		_, raw, _ = bytes.Cut(raw, []byte("\n"))
 	}
@@ -51,12 +64,7 @@ func Read(raw []byte) (*Mail, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: in its header is a line that is no header line", ErrMalformed)
 	}
-	out := &Mail{Header: m.Header, Body: body}
-	if out.From, err = out.from(); err != nil {
-		return nil, err
-	}
-	out.Subject = oneLine(out.decoded("Subject"), maxSubject)
-	return out, nil
+	return &Mail{Header: m.Header, Body: body}, nil
 }
 
 // split finds the end of the header, which includes the empty line.
@@ -119,17 +127,15 @@ func (m *Mail) from() (string, error) {
 const NoSender = "unknown"
 
 // Automatic reports whether the mail was sent by a program, or through a list: a bounce, a receipt, an answer in absence, a newsletter.
-// sender is the address in the envelope, "" or "<>" for the empty one; with NoSender, a Return-Path line says it if there is one.
+// sender is the address in the envelope, "" or "<>" for the empty one; a Return-Path line counts like it.
 func (m *Mail) Automatic(sender string) bool {
-	if sender == NoSender {
-		if paths, ok := m.Header["Return-Path"]; ok {
-			sender = strings.TrimSpace(paths[0])
+	senders := append([]string{sender}, m.Header["Return-Path"]...)
+	for _, s := range senders {
+		if s = strings.TrimSpace(s); s == "" || s == "<>" {
+			return true
 		}
 	}
-	if s := strings.TrimSpace(sender); s == "" || s == "<>" {
-		return true
-	}
-	for _, addr := range []string{sender, m.From} {
+	for _, addr := range append(senders, m.From) {
 		local, _, _ := strings.Cut(strings.ToLower(strings.Trim(addr, "<> ")), "@")
 		if slices.Contains(robots, local) {
 			return true

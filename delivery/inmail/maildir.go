@@ -13,6 +13,9 @@ import (
 // ErrTooLarge says that a mail has more bytes than are read.
 var ErrTooLarge = errors.New("mail too large")
 
+// ErrKeep is what a function returns to Maildir to leave a mail for the next time and go on.
+var ErrKeep = errors.New("the mail is kept for later")
+
 // ReadLimited reads a mail of at most limit bytes. The error is ErrTooLarge, or of the reader.
 func ReadLimited(r io.Reader, limit int) ([]byte, error) {
 	raw, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
@@ -26,7 +29,7 @@ func ReadLimited(r io.Reader, limit int) ([]byte, error) {
 }
 
 // Maildir hands every mail of a Maildir, in the order of its file names, to a function, and removes those for which the function
-// returns nil. At an error it stops and returns it; what has not been handled stays for the next time. Mails that are larger than limit are
+// returns nil. At ErrKeep it leaves the mail where it is; at any other error it stops and returns it; what has not been handled stays for the next time. Mails that are larger than limit are
 // given as nil. Nothing but regular files is looked at, and no link is followed.
 func Maildir(ctx context.Context, dir string, limit int, handle func(raw []byte) error) error {
 	for _, sub := range []string{"new", "cur"} {
@@ -67,7 +70,10 @@ func one(name string, limit int, handle func(raw []byte) error) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("read the Maildir: %w", err)
 	}
-	if err := handle(raw); err != nil {
+	switch err := handle(raw); {
+	case errors.Is(err, ErrKeep):
+		return nil
+	case err != nil:
 		return err
 	}
 	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -437,7 +437,7 @@ func TestPaths(t *testing.T) {
 	want := ServerPaths{
 		BaseDir: "/home/u/mix", LogFile: "/var/log/mix", StatsFile: "/home/u/mix/stats", KeyDir: "/home/u/keys",
 		WorkDir: filepath.Join("/home/u/mix", "work"), QueueDir: filepath.Join("/home/u/mix", "work", "queues"), PidFile: "/home/u/mix/pid",
-		StorageDir: "/home/u/mix/directory", OptOutDir: "/home/u/mix/optout",
+		StorageDir: "/home/u/mix/directory", OptOutDir: "/home/u/mix/optout", BlocksDir: "/home/u/mix/gateway",
 	}
 	if d := cmp.Diff(want, s.Paths("/home/u")); d != "" {
 		t.Error(d)

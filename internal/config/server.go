@@ -251,6 +251,8 @@ type ServerPaths struct {
 	BaseDir, LogFile, StatsFile, KeyDir, WorkDir, QueueDir, PidFile string
 	// OptOutDir holds the list of those who want no mail.
 	OptOutDir string
+	// BlocksDir holds the logs of the reply blocks that the gateway has used.
+	BlocksDir string
 	// StorageDir belongs to the section [Directory].
 	StorageDir string
 }
@@ -267,6 +269,7 @@ func (s *Server) Paths(home string) ServerPaths {
 		QueueDir:  s.Main.QueueDir.In(base, home),
 		PidFile:   s.Main.PidFile.In(base, home),
 		OptOutDir: filepath.Join(base, "optout"),
+		BlocksDir: filepath.Join(base, "gateway"),
 
 		StorageDir: s.Directory.StorageDir.In(base, home),
 	}

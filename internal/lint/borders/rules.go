@@ -37,7 +37,7 @@ var only = map[string][]string{
 	"internal/control":   {"internal/cli"},
 	"internal/vault":     {"internal/cli", "mix"},
 
-	"github.com/emersion/go-message": {"client"}, // its package mailin
+	"github.com/emersion/go-message": {"client", "gateway"}, // who take mails apart
 
 	"filippo.io/age": {"client", "mix", "internal/cli"}, // mix: its package backup
 
