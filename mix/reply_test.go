@@ -191,3 +191,43 @@ func TestReplyNotNow(t *testing.T) {
 		t.Errorf("without servers: %v", err)
 	}
 }
+
+// What kill -9 leaves is what lies on the disk at that instant: a copy of it knows of the packet and of the block, or of neither.
+func TestReplySurvivesKill(t *testing.T) {
+	r, path := replyRig(t, nil)
+	r.open()
+	first, second := newBlock(t, path, start.Add(7*day)), newBlock(t, path, start.Add(7*day))
+	if err := reply(r, "1", first); err != nil {
+		t.Fatal(err)
+	}
+	base, copied := filepath.Dir(r.cfg.KeyDir), t.TempDir()
+	if err := os.CopyFS(copied, os.DirFS(base)); err != nil {
+		t.Fatal(err)
+	}
+	cfg := r.cfg
+	for _, dir := range []*string{&cfg.KeyDir, &cfg.QueueDir, &cfg.BlocksDir} {
+		name, err := filepath.Rel(base, *dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		*dir = filepath.Join(copied, name)
+	}
+	m, err := mix.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.BlockUsable(first); !errors.Is(err, mix.ErrBlockUsed) {
+		t.Errorf("the used block: %v", err)
+	}
+	if err := m.Reply(context.Background(), []byte("1"), make([]packet.Payload, 1), []*packet.SURB{second}); !errors.Is(err, mix.ErrReplied) {
+		t.Errorf("the same reply: %v", err)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.close()
+	r.cfg = cfg
+	if pool, _ := r.stored(); pool != 1 {
+		t.Errorf("%d packets in the pool", pool)
+	}
+}

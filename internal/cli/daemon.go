@@ -164,6 +164,13 @@ func (d *daemon) roles(ctx context.Context) (roles []role, err error) {
 		}
 		roles = append(roles, r)
 	}
+	if d.cfg.Gateway.Enabled {
+		r, err := d.gatewayRole(ctx)
+		if err != nil {
+			return roles, fmt.Errorf("[Gateway]: %w", err)
+		}
+		roles = append(roles, r)
+	}
 	if d.cfg.Directory.Enabled {
 		r, err := authorityRole(ctx, d.s, d.cfg, d.file, d.home, d.log)
 		if err != nil {

@@ -40,7 +40,8 @@ func newMixminiond(s *streams) *cobra.Command {
 	root.AddCommand(newInit(s, &configFile), newStart(s, &configFile), newDirectory(s, &configFile), newCheck(s, &configFile))
 	addControl(root, s, &configFile)
 	root.AddCommand(newBackup(s, &configFile), newRestore(s, &configFile))
-	root.AddCommand(newKeys(s, &configFile), newDescriptor(s, &configFile), newStats(s, &configFile), newMail(s, &configFile), newOptOut(s, &configFile))
+	root.AddCommand(newKeys(s, &configFile), newDescriptor(s, &configFile), newStats(s, &configFile), newMail(s, &configFile))
+	root.AddCommand(newOptOut(s, &configFile), newGateway(s, &configFile))
 	root.AddCommand(newVersion(s, "Mixminiond"), newCompletion(s, "mixminiond"))
 	return root
 }

@@ -20,6 +20,7 @@ type Server struct {
 	DeliverySMTP       DeliverySMTP
 	DeliverySMTPViaMix DeliverySMTPViaMix
 	DeliveryFragmented DeliveryFragmented
+	Gateway            Gateway
 	Directory          Directory
 }
 
@@ -226,6 +227,18 @@ type DeliveryFragmented struct {
 	MaximumInterval Interval
 	MaximumStorage  Size
 	MaximumMessages int
+}
+
+// Gateway is the section of the same name.
+type Gateway struct {
+	Enabled     bool
+	Address     Mailbox
+	LMTPListen  HostPort
+	Maildir     Path
+	MaximumSize Size
+	PerSender   int
+	PerDay      int
+	Receipt     bool
 }
 
 // DefaultServer returns the defaults. They do not pass Validate as they are:

@@ -19,6 +19,7 @@ func (s *Server) Validate() error {
 	s.Main.check(p)
 	s.checkNetwork(p)
 	s.checkDelivery(p)
+	s.checkGateway(p)
 	checkAuthorities(p, "DirectoryServers", s.Directories.Authority)
 	s.Directory.check(p)
 	return p.err()

@@ -80,6 +80,12 @@ func (s *Server) Sections() []Section {
 			},
 		},
 		{
+			Name: "Gateway",
+			Doc: "Taking in ordinary mail that holds a reply block and a text, and sending the text through the block: so anybody can answer an anonymous " +
+				"message without software. It needs [Incoming/MMTP] and [Outgoing/MMTP].",
+			Keys: s.Gateway.keys(),
+		},
+		{
 			Name: "Directory",
 			Doc:  "Being a directory authority: collecting descriptors of mixes and voting with others on which of them users should know.",
 			Keys: s.Directory.keys(),
@@ -321,6 +327,26 @@ func (d *DeliverySMTPViaMix) keys() []Key {
 		{Name: "Server", To: &d.Server, Doc: "The Type II remailer to deliver with."},
 	}
 	return append(keys, d.Mail.keys()...)
+}
+
+func (g *Gateway) keys() []Key {
+	return []Key{
+		{Name: "Enabled", To: &g.Enabled, Required: true, Example: "no", Doc: enabledDoc},
+		{Name: "Address", To: &g.Address, Example: "answer@mix.example.com",
+			Doc: "The mail address of the gateway. Have your mail server hand its mail to mixminiond gateway, to LMTPListen, or to Maildir. Needed when Enabled."},
+		{Name: "LMTPListen", To: &g.LMTPListen, Example: "127.0.0.1:2424",
+			Doc: "An address of this machine itself, with a port, at which mail servers can hand over mail by LMTP."},
+		{Name: "Maildir", To: &g.Maildir, Example: "/var/mail/answer",
+			Doc: "A Maildir to take mail from. It is looked at every minute, and what was taken is removed."},
+		{Name: "MaximumSize", To: &g.MaximumSize, Default: "1M",
+			Doc: "The largest mail to take in."},
+		{Name: "PerSender", To: &g.PerSender, Default: "10",
+			Doc: "How many mails to take from one sender in a day; the others wait at the mail server."},
+		{Name: "PerDay", To: &g.PerDay, Default: "1000",
+			Doc: "How many mails to take from all senders in a day."},
+		{Name: "Receipt", To: &g.Receipt, Default: "yes",
+			Doc: "Whether to answer each mail with a fixed text, the same whatever became of it. It goes the way of [Delivery/SMTP], which must be enabled."},
+	}
 }
 
 func (m *Mail) keys() []Key {
