@@ -3,9 +3,12 @@ GO ?= go
 # How often make crash kills a mix.
 CRASH_KILLS ?= 200
 
+# How many hostile connections make hostile makes. It needs as many open files.
+HOSTILE ?= 10000
+
 FUZZTIME ?= 30s
 
-.PHONY: build test check bench crash fuzz docs deb clean
+.PHONY: build test check bench crash hostile fuzz docs deb clean
 
 build:
 	$(GO) build -o bin/ ./cmd/mixminion ./cmd/mixminiond
@@ -23,6 +26,10 @@ bench:
 crash:
 	$(GO) test -count=1 -timeout=1h -run Crash ./internal/store
 	$(GO) test -count=1 -timeout=1h -run Crash ./mix -kills=$(CRASH_KILLS)
+
+# A real mixminiond under attack; go test ./... does the same with 1,000 connections.
+hostile:
+	$(GO) test -count=1 -timeout=2h -v ./internal/testnet/hostile -hostile=$(HOSTILE)
 
 # One target for longer: make fuzz PACKAGE=./packet TARGET=FuzzUnwrap
 fuzz:
