@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,7 +37,7 @@ type dispatcher struct {
 	wake   chan struct{}
 	ended  chan ended
 
-	state   map[string]*queueState
+	plan    schedule
 	links   links
 	flush   atomic.Bool // try all queues, whenever they are due
 	warned  occasional
@@ -55,17 +54,6 @@ type dispatcher struct {
 	saving   sync.Mutex // held while IDs of finished messages are stored
 	// visits are next hops to which JUNK is to go though nothing waits for them, by the names that their queues would have.
 	visits map[string]bool
-}
-
-// queueState is what the dispatcher knows of a queue beside its contents. It is not stored: after a restart every next hop is tried at
-// once.
-type queueState struct {
-	running bool
-	due     time.Time // zero: now
-	tried   time.Time // the last attempt
-	first   time.Time // of the failures since the last success, for next hops
-	left    int       // packets that the last attempt at an exit left waiting
-	flush   bool      // try what is not due, too
 }
 
 // ended tells the dispatcher that an attempt at a queue is over.
@@ -94,7 +82,7 @@ func newDispatcher(m *Mix) *dispatcher {
 		}),
 		wake:  make(chan struct{}, 1),
 		ended: make(chan ended),
-		state: map[string]*queueState{},
+		plan:  newSchedule(),
 		links: links{most: m.cfg.MaxOutgoing, works: map[string]bool{}},
 		owed:  map[store.ID]bool{}, served: map[store.ID]uint8{},
 		pool: reassemble.New(reassemble.Limits{}),
@@ -140,6 +128,7 @@ func (d *dispatcher) run(ctx context.Context) error {
 		select {
 		case <-done:
 		case <-d.wake:
+			d.plan.stale = true
 		case <-timer:
 		case e := <-d.ended:
 			running--
@@ -161,69 +150,44 @@ func (d *dispatcher) start(ctx context.Context) (started int, next time.Duration
 		return 0, 0, err
 	}
 	now := d.mix.cfg.Clock.Now()
-	queues := d.addVisits(d.withFragments(d.mix.store.Queues()))
-	// Those that have waited longest first, so that nobody's turn is put off for ever; ties by chance, so that nobody can plan for them.
-	if err := uniform.ShuffleSlice(rand.Reader, queues); err != nil {
-		return 0, 0, err
-	}
-	states := make(map[string]*queueState, len(queues))
-	for _, q := range queues {
-		s := d.state[q.Name]
-		if s == nil {
-			s = &queueState{}
-		}
-		states[q.Name] = s
-	}
-	for name, s := range d.state {
-		if s.running {
-			states[name] = s
+	if d.plan.stale {
+		d.links.setListed(d.mix.listedHops())
+		queues := d.addVisits(d.withFragments(d.mix.store.Queues()))
+		if err := d.plan.make(queues, &d.links, d.flush.Swap(false), now); err != nil {
+			return 0, 0, err
 		}
 	}
-	d.state = states
-	if d.flush.Swap(false) {
-		for _, s := range states {
-			if !s.running { // else what waits is being tried now
-				s.due, s.flush = time.Time{}, true
-			}
-		}
-	}
-	slices.SortStableFunc(queues, func(a, b store.QueueStat) int { return states[a.Name].tried.Compare(states[b.Name].tried) })
-	for _, q := range queues {
-		s := states[q.Name]
-		if s.running {
-			continue
-		}
-		// An exit's messages have schedules of their own, so new ones do not wait for the retry of old ones.
-		fresh := toExit(q.Name) && q.Count > s.left
-		if wait := s.due.Sub(now); !s.due.IsZero() && wait > 0 && !fresh {
-			if next == 0 || wait < next {
-				next = wait
-			}
-			continue
-		}
-		if !d.links.take(q.Name) {
-			continue // the end of another attempt brings us back here
-		}
-		flush := s.flush
-		s.running, s.tried, s.flush = true, now, false
+	d.plan.ripen(&d.links, now)
+	for q := d.plan.next(&d.links); q != nil; q = d.plan.next(&d.links) {
+		name, flush, visit := q.name, q.flush, q.visit
+		q.running, q.tried, q.flush = true, now, false
 		started++
-		visit := q.Count == 0
 		if visit {
-			d.visited(q.Name)
+			d.visited(name)
 		}
-		go func() { d.ended <- d.empty(ctx, q.Name, flush, visit) }() // run waits for every one
+		go func() { d.ended <- d.empty(ctx, name, flush, visit) }() // run waits for every one
 	}
-	return started, next, nil
+	return started, d.plan.wait(now), nil
 }
 
-// finish notes the end of an attempt and decides when the next one is due.
+// finish notes the end of an attempt.
 func (d *dispatcher) finish(e ended) {
 	d.links.giveBack(e.queue, e.worked)
-	s := d.state[e.queue]
+	s := d.plan.state[e.queue]
 	s.running = false
 	s.due = e.due
 	s.left = e.left
 	now := d.mix.cfg.Clock.Now()
+	d.delay(s, e, now)
+	if e.queue[0] != hopQueuePrefix {
+		d.plan.stale = true // an exit may have moved messages to other queues
+		return
+	}
+	d.plan.again(e.queue, len(d.mix.store.Queue(e.queue, 1)), d.visiting(e.queue), &d.links, now)
+}
+
+// delay decides when the next attempt at a queue is due.
+func (d *dispatcher) delay(s *queueState, e ended, now time.Time) {
 	if e.err == nil {
 		s.first = time.Time{}
 		if s.due.IsZero() && !e.worked && e.queue[0] == hopQueuePrefix {

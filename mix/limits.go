@@ -71,15 +71,31 @@ func (m *Mix) learn(to packet.Hop, at netip.Addr) {
 
 // isListed reports whether a next hop is a server of the directory, by a descriptor that is valid now.
 func (m *Mix) isListed(hop packet.Hop) bool {
-	servers, err := m.servers()
-	if err != nil {
-		return false // covering says so
-	}
-	now := m.cfg.Clock.Now()
-	for _, s := range directory.Newest(servers, now, now) {
+	for _, s := range m.listed() {
 		if s.Node().Hop == hop {
 			return true
 		}
 	}
 	return false
+}
+
+// listedHops are the servers of the directory, by the names that their queues have.
+func (m *Mix) listedHops() map[string]bool {
+	hops := map[string]bool{}
+	for _, s := range m.listed() {
+		hops[hopQueue(s.Node().Hop)] = true
+	}
+	return hops
+}
+
+func (m *Mix) listed() []*directory.Descriptor {
+	if m.cfg.Servers == nil && !m.dirs.client.Trusts() {
+		return nil
+	}
+	servers, err := m.servers()
+	if err != nil {
+		return nil // covering says so
+	}
+	now := m.cfg.Clock.Now()
+	return directory.Newest(servers, now, now)
 }

@@ -92,6 +92,13 @@ func (d *dispatcher) addVisits(queues []store.QueueStat) []store.QueueStat {
 	return queues
 }
 
+// visiting reports whether a next hop is to be visited.
+func (d *dispatcher) visiting(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.visits[name]
+}
+
 // visited notes that a visit has begun.
 func (d *dispatcher) visited(name string) {
 	d.mu.Lock()

@@ -25,7 +25,7 @@ import (
 	"mixminion/packet"
 )
 
-var hostile = flag.Int("hostile", 1000, "how many hostile connections there are")
+var hostile = flag.Int("hostile", connections, "how many hostile connections there are")
 
 // beMixEnv makes this program mixminiond.
 const beMixEnv = "MIXMINION_HOSTILE_MIX"
@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 
 const (
 	// honest is how many packets the honest peer sends during an attack, and its source network one from which nobody else comes.
-	honest       = 20
+	honest       = 12
 	honestSource = "127.250.0.1"
 	// What memory a mix may take: idle, for each connection with a packet in reading, and for packets that wait for their acknowledgement.
 	idleMemory  = 160 << 20
@@ -83,7 +83,7 @@ func TestHostilePeers(t *testing.T) {
 			m.checkLog(t)
 			t.Logf("%d connections were made, %d at one time; %d packets of the honest peer arrived; the mix took %d MB idle and %d MB at most",
 				attack.made.Load(), attack.most(), honest+1, idle>>20, peak>>20)
-			if limit := idleMemory + c.places*perPeer + packetsRoom; peak > limit {
+			if limit := memoryFactor * (idleMemory + c.places*perPeer + packetsRoom); peak > limit {
 				t.Errorf("the mix took %d MB; %d MB are the limit", peak>>20, limit>>20)
 			}
 		})

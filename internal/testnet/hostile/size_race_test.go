@@ -1,0 +1,9 @@
+//go:build race
+
+package hostile_test
+
+// The race detector takes memory of its own, and time.
+const (
+	connections  = 100
+	memoryFactor = 8
+)

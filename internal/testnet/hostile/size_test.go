@@ -1,0 +1,8 @@
+//go:build !race
+
+package hostile_test
+
+const (
+	connections  = 1000
+	memoryFactor = 1
+)
