@@ -86,6 +86,8 @@ const (
 	Malformed
 	// Blocked means: the operator does not deliver to that address.
 	Blocked
+	// NoUser means: the address is a name of a user, and there is no such user.
+	NoUser
 	// Corrupt means: the payload is intact, and still what it holds is not a message.
 	Corrupt
 	// TooLarge means: the message is larger than this exit or the next mail server delivers.
@@ -105,7 +107,7 @@ const (
 )
 
 var reasonNames = [...]string{
-	None: "none", Malformed: "malformed", Blocked: "blocked", Corrupt: "corrupt", TooLarge: "too large", Refused: "refused",
+	None: "none", Malformed: "malformed", Blocked: "blocked", NoUser: "no such user", Corrupt: "corrupt", TooLarge: "too large", Refused: "refused",
 	Deferred: "deferred", Unavailable: "unavailable", Unsure: "unsure",
 	Ceiling: "ceiling",
 }

@@ -20,6 +20,8 @@ type SMTP struct {
 	recipients  int // the most of one packet
 	blocked     func(addr string) bool
 	ceiling     *ceiling.Ceiling
+	// find returns the mailboxes that an address, without decoding handle, stands for. A reason other than None says why it stands for none.
+	find func(addr []byte) ([]string, Reason)
 }
 
 // NewSMTP checks cfg and reads its CAFile. It does not connect to anything.
@@ -48,10 +50,20 @@ func NewSMTP(cfg SMTPConfig) (*SMTP, error) {
 			return nil, err
 		}
 	}
-	return &SMTP{
+	x := &SMTP{
 		transport: transport, mail: w, blocked: blocked, ceiling: limit,
 		maximumSize: orDefault(cfg.MaximumSize, DefaultMaximumSize), recipients: orDefault(cfg.MaximumRecipients, 1),
-	}, nil
+	}
+	x.find = x.mailboxes
+	return x, nil
+}
+
+func (x *SMTP) mailboxes(addr []byte) ([]string, Reason) {
+	all, err := mail.ParseAddresses(addr)
+	if err != nil || len(all) > x.recipients {
+		return nil, Malformed
+	}
+	return all, None
 }
 
 // Deliver sends items as one batch of the transport.
@@ -98,9 +110,9 @@ func (x *SMTP) prepare(buf []byte, item Item) (to recipients, data []byte, why R
 	if !ok {
 		return to, buf, Malformed
 	}
-	all, err := mail.ParseAddresses(addr)
-	if err != nil || len(all) > x.recipients {
-		return to, buf, Malformed
+	all, why := x.find(addr)
+	if why != None {
+		return to, buf, why
 	}
 	if to = x.open(all, item.Served); len(to.names) == 0 {
 		return to, buf, Blocked
@@ -113,7 +125,8 @@ func (x *SMTP) prepare(buf []byte, item Item) (to recipients, data []byte, why R
 	m.To = all
 	m.ID = item.Nonce
 	m.Date = item.Queued
-	if data, err = x.mail.Append(buf, m); err != nil {
+	data, err := x.mail.Append(buf, m)
+	if err != nil {
 		return to, buf, Corrupt
 	}
 	return to, data, None

@@ -58,9 +58,16 @@ func FromConfig(c *config.Server, home, software string, log *slog.Logger) (Conf
 		}
 		out.Exits = append(out.Exits, exit)
 	}
+	if c.DeliveryMBOX.Enabled {
+		exit, err := mboxExit(&c.DeliveryMBOX, string(c.Main.ContactEmail), paths, home, log)
+		if err != nil {
+			return Config{}, fmt.Errorf("[Delivery/MBOX]: %w", err)
+		}
+		out.Exits = append(out.Exits, exit)
+	}
 	if c.DeliveryFragmented.Enabled {
 		if len(out.Exits) == 0 {
-			return Config{}, errors.New("[Delivery/Fragmented]: there is no exit that whole messages could go to; enable [Delivery/SMTP]")
+			return Config{}, errors.New("[Delivery/Fragmented]: there is no exit that whole messages could go to; enable [Delivery/SMTP] or [Delivery/MBOX]")
 		}
 		f := &c.DeliveryFragmented
 		exit, err := FragmentExit(Gather{

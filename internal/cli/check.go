@@ -44,7 +44,7 @@ func check(ctx context.Context, s *streams, file string) error {
 	host := checkup.Host{MemoryLock: harden.MayLockMemory}
 	for _, x := range mixConfig.Exits {
 		if p, ok := x.Exit.(interface{ Probe(context.Context) error }); ok {
-			host.MailServer = p.Probe
+			host.MailServers = append(host.MailServers, checkup.MailServer{Exit: x.Type, Probe: p.Probe})
 		}
 	}
 	problems := 0

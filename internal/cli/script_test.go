@@ -138,7 +138,8 @@ func waitFor(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// mixes writes a configuration for each mix named: NAME.conf, with a port that is free.
+// mixes writes a configuration for each mix named: NAME.conf, with a port that is free. If there is a file users, the mixes deliver to the
+// users in it.
 func mixes(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range args {
 		port := quietPort(ts)
@@ -170,8 +171,23 @@ SMTPTLS: off
 Enabled: yes
 MaximumSize: 1M
 `, ts.MkAbs(name), name, port, name, ts.Getenv("SMTP"))
+		if users := ts.MkAbs("users"); fileExists(users) {
+			conf += fmt.Sprintf(`[Delivery/MBOX]
+Enabled: yes
+AddressFile: %s
+RemoveContact: operator@%s.example
+ReturnAddress: nobody@%s.example
+SMTPServer: %s
+SMTPTLS: off
+`, users, name, name, ts.Getenv("SMTP"))
+		}
 		ts.Check(os.WriteFile(filepath.Join(ts.MkAbs("."), name+".conf"), []byte(conf), 0o600))
 	}
+}
+
+func fileExists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
 }
 
 // givenPorts are those that quietPort has returned; a mix may not listen on its own yet when another one is looked for.

@@ -17,6 +17,7 @@ var live = map[string][]string{
 		"MaxConnections", "MaxConnectionsPerSource", "ConnectionRate", "TotalConnectionRate", "HandshakeTimeout", "PacketTimeout",
 	},
 	"Outgoing/MMTP":       {"Retry"},
+	"Delivery/MBOX":       {"*"},
 	"Delivery/SMTP":       {"*"},
 	"Delivery/Fragmented": {"*"},
 }

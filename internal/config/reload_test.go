@@ -17,7 +17,7 @@ func TestNeedsRestart(t *testing.T) {
 	newer.DeliverySMTP.Enabled, newer.OutgoingMMTP.Retry = true, IntervalList{time.Hour}
 	newer.Main.MaxBandwidth, newer.Main.MixCover, newer.Main.Timeout = MB, 7, Interval(time.Minute)
 	newer.IncomingMMTP.MaxConnections, newer.IncomingMMTP.ConnectionRate = 7, 7
-	newer.DeliveryMBOX.Enabled, newer.Main.EchoMessages = true, true // not used
+	newer.DeliveryMBOX.Enabled, newer.Main.EchoMessages = true, true // the second is not used
 	if got := old.NeedsRestart(newer); len(got) > 0 {
 		t.Errorf("%q", got)
 	}

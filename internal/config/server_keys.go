@@ -47,10 +47,9 @@ func (s *Server) Sections() []Section {
 			Keys: s.OutgoingMMTP.keys(),
 		},
 		{
-			Name:   "Delivery/MBOX",
-			Doc:    "Delivering messages to local users, who are named in an address file.",
-			Unused: later,
-			Keys:   s.DeliveryMBOX.keys(),
+			Name: "Delivery/MBOX",
+			Doc:  "Delivering messages to users of this mix, whom senders know by a name only. Where their mail goes stands in an address file.",
+			Keys: s.DeliveryMBOX.keys(),
 		},
 		{
 			Name: "Delivery/SMTP",
@@ -292,9 +291,10 @@ func (d *DeliveryMBOX) keys() []Key {
 	keys := []Key{
 		{Name: "Enabled", To: &d.Enabled, Required: true, Example: "no", Doc: enabledDoc},
 		{Name: "AddressFile", To: &d.AddressFile, Example: "/etc/mixminion/mbox.aliases",
-			Doc: "The file of local users, one \"name: address\" on a line. Needed when Enabled."},
+			Doc: "The file of the users, one \"name: address\" on a line; # begins a comment. Upper and lower case of names differ. It is read again when " +
+				"it changes. Needed when Enabled."},
 		{Name: "RemoveContact", To: &d.RemoveContact, Example: "you@example.com",
-			Doc: "Whom a local user asks to be taken off. Needed when Enabled."},
+			Doc: "Whom a user asks to be taken off. It stands above every message, unless TemplateDir has a text of yours for that place. Needed when Enabled."},
 	}
 	return append(append(keys, d.Mail.keys()...), d.Relay.keys()...)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mixminion/internal/config"
+	"mixminion/packet"
 )
 
 // Level says how bad a finding is.
@@ -33,13 +34,20 @@ type Finding struct {
 	Mend  string // what to do about it; "" if there is nothing to do
 }
 
+// MailServer is where the mail of an exit goes.
+type MailServer struct {
+	Exit packet.RoutingType
+	// Probe tries it, as far as a mix can go without sending a mail.
+	Probe func(ctx context.Context) error
+}
+
 // A Host is where a checkup looks beside the files. The zero value of each field stands for the real thing.
 type Host struct {
 	LookupHost func(ctx context.Context, name string) ([]netip.Addr, error)
 	LookupTXT  func(ctx context.Context, name string) ([]string, error)
 	Listen     func(ctx context.Context, addr netip.AddrPort) error // whether somebody else has the port
-	// MailServer tries the exit's mail server, as far as a mix can go without sending a mail; nil if there is no exit that needs one.
-	MailServer func(ctx context.Context) error
+	// MailServers are those of the exits that need one.
+	MailServers []MailServer
 	// MemoryLock returns why the memory of the mix cannot be locked, nil if it can.
 	MemoryLock func() error
 	FreeBytes  func(dir string) (int64, error)
@@ -74,7 +82,7 @@ func Run(ctx context.Context, cfg *config.Server, home string, host Host) []Find
 	}
 	c.clock()
 	c.limits()
-	c.mailServer()
+	c.mailServers()
 	c.mail()
 	return c.out
 }

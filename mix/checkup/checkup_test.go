@@ -13,6 +13,7 @@ import (
 
 	"mixminion/internal/config"
 	"mixminion/mix/checkup"
+	"mixminion/packet"
 )
 
 // good is a machine on which all is well.
@@ -21,12 +22,12 @@ func good() checkup.Host {
 		LookupHost: func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr("8.8.4.4")}, nil
 		},
-		Listen:     func(context.Context, netip.AddrPort) error { return nil },
-		MailServer: func(context.Context) error { return nil },
-		FreeBytes:  func(string) (int64, error) { return 1 << 40, nil },
-		OpenFiles:  func() (uint64, error) { return 1 << 20, nil },
-		ClockError: func() error { return nil },
-		MemoryLock: func() error { return nil },
+		Listen:      func(context.Context, netip.AddrPort) error { return nil },
+		MailServers: []checkup.MailServer{{Exit: packet.TypeSMTP, Probe: func(context.Context) error { return nil }}},
+		FreeBytes:   func(string) (int64, error) { return 1 << 40, nil },
+		OpenFiles:   func() (uint64, error) { return 1 << 20, nil },
+		ClockError:  func() error { return nil },
+		MemoryLock:  func() error { return nil },
 	}
 }
 
@@ -141,7 +142,7 @@ func TestFindings(t *testing.T) {
 			h.MemoryLock = func() error { return errors.New("may be swapped") }
 		}, checkup.Warning, "memory", "may be swapped", ""},
 		"mail server": {func(_ *testing.T, h *checkup.Host, _ string) {
-			h.MailServer = func(context.Context) error { return errors.New("connection refused") }
+			h.MailServers[0].Probe = func(context.Context) error { return errors.New("connection refused") }
 		}, checkup.Problem, "mail server", "connection refused", "SMTPServer"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"mixminion/internal/config"
+	"mixminion/packet"
 )
 
 // patience is how long a name or a mail server may take.
@@ -87,20 +90,27 @@ func (c *checker) ports() {
 	}
 }
 
-func (c *checker) mailServer() {
-	if c.host.MailServer == nil {
-		return
+func (c *checker) mailServers() {
+	for _, m := range c.host.MailServers {
+		relay, section := &c.cfg.DeliverySMTP.Relay, "[Delivery/SMTP]"
+		if m.Exit == packet.TypeMBOX {
+			relay, section = &c.cfg.DeliveryMBOX.Relay, "[Delivery/MBOX]"
+		}
+		c.mailServer(m, relay, section)
 	}
+}
+
+func (c *checker) mailServer(m MailServer, relay *config.Relay, section string) {
 	ctx, cancel := context.WithTimeout(c.ctx, patience)
 	defer cancel()
-	if err := c.host.MailServer(ctx); err != nil {
-		c.add(Problem, "mail server", "start it, or correct SMTPServer, SMTPTLS, SMTPUser and SMTPPasswordFile, or SendmailCommand, in [Delivery/SMTP]; "+
+	if err := m.Probe(ctx); err != nil {
+		c.add(Problem, "mail server", "start it, or correct SMTPServer, SMTPTLS, SMTPUser and SMTPPasswordFile, or SendmailCommand, in "+section+"; "+
 			"until it answers, mail waits here", "%v", err)
 		return
 	}
-	if smtp := &c.cfg.DeliverySMTP; len(smtp.SendmailCommand) > 0 {
-		c.add(OK, "mail server", "", "%s is there", smtp.SendmailCommand[0])
+	if len(relay.SendmailCommand) > 0 {
+		c.add(OK, "mail server", "", "%s is there", relay.SendmailCommand[0])
 	} else {
-		c.add(OK, "mail server", "", "%s answers", smtp.SMTPServer.String())
+		c.add(OK, "mail server", "", "%s answers", relay.SMTPServer.String())
 	}
 }
