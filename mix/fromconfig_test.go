@@ -216,6 +216,44 @@ func TestExitsOfTheConfiguration(t *testing.T) {
 	}
 }
 
+func TestMBOXOfTheConfiguration(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "users")
+	text := fullConfig + `[Delivery/MBOX]
+Enabled: yes
+AddressFile: ` + file + `
+RemoveContact: stop@example.com
+ReturnAddress: nobody@example.com
+SMTPServer: localhost
+MaximumSize: 64K
+Retry: 1 hour for 2 hours
+`
+	if _, err := fromConfig(t, text); err == nil || !strings.Contains(err.Error(), "[Delivery/MBOX]: AddressFile") {
+		t.Errorf("without the file: %v", err)
+	}
+	if err := os.WriteFile(file, []byte("bob bob@home.example\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fromConfig(t, text); err == nil || !strings.Contains(err.Error(), "line 1") || strings.Contains(err.Error(), "home.example") {
+		t.Errorf("with a mistake: %v", err)
+	}
+	if err := os.WriteFile(file, []byte("bob: bob@home.example\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := fromConfig(t, text)
+	if err != nil || len(c.Exits) != 3 {
+		t.Fatalf("%d exits, %v", len(c.Exits), err)
+	}
+	x := c.Exits[1]
+	if x.Type != packet.TypeMBOX || x.Exit == nil || len(x.Retry) != 2 {
+		t.Errorf("%+v", x)
+	}
+	var f directory.Fields
+	x.Advertise(&f)
+	if diff := cmp.Diff(&directory.Delivery{MaximumSize: 64, AllowFrom: true}, f.MBOX); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestPasswordFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "password")
 	text := strings.Replace(fullConfig, "SMTPServer", "SMTPTLS: implicit\nSMTPUser: me\nSMTPPasswordFile: "+file+"\nSMTPServer", 1)
