@@ -33,6 +33,7 @@ type postfix struct {
 	addr   string
 	caFile string
 	mail   string // a Maildir for each user
+	conf   string // the directory of the configuration
 }
 
 const postfixMain = `compatibility_level = 3.6
@@ -63,6 +64,7 @@ virtual_minimum_uid = 1
 `
 
 const postfixMaster = `127.0.0.1:PORT inet n - n - - smtpd
+pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 rewrite unix - - n - - trivial-rewrite
@@ -155,6 +157,7 @@ func startPostfix(t *testing.T) *postfix {
 		}
 	}
 	conf := filepath.Join(dir, "conf")
+	p.conf = conf
 	for _, command := range [][]string{
 		{"chown", "-R", "root:root", conf},
 		{"chmod", "-R", "go+rX", conf},
@@ -267,6 +270,7 @@ func TestPostfix(t *testing.T) {
 	t.Run("relaying", func(t *testing.T) { testRelayingOfPostfix(t, server) })
 	t.Run("lost answer", func(t *testing.T) { testLostAnswerOfPostfix(t, server) })
 	t.Run("slow", func(t *testing.T) { testSlowPostfix(t, server) })
+	t.Run("sendmail", func(t *testing.T) { testSendmailOfPostfix(t, server) })
 	t.Run("broken TLS", func(t *testing.T) { testBrokenTLSOfPostfix(t, server) })
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -313,5 +315,33 @@ func testBrokenTLSOfPostfix(t *testing.T, server *postfix) {
 	}
 	if found := withID(t, server.mails(t, "bob", 1), it); len(found) > 1 {
 		t.Errorf("bob has it %d times", len(found))
+	}
+}
+
+// Postfix's own sendmail understands how the exit calls it.
+func testSendmailOfPostfix(t *testing.T, server *postfix) {
+	program, err := exec.LookPath("/usr/sbin/sendmail")
+	if err != nil {
+		missing(t, "the program /usr/sbin/sendmail (Debian package postfix)")
+	}
+	if os.Getuid() != 0 {
+		missing(t, "being root, which sendmail asks for when it gets another configuration")
+	}
+	it := numbered(item(t, 1, "carol@example.com\x00grey@example.com", "\nby sendmail\n.\nand on\n"), 8)
+	cfg := byCommand(program, "-C", server.conf)
+	got, err := deliver(t.Context(), t, newSMTP(t, cfg), []delivery.Item{it})
+	if err != nil {
+		t.Error(err)
+	}
+	wantOutcomes(t, got, ok)
+	for _, user := range []string{"carol", "grey"} {
+		var found []string
+		if !poll(func() bool {
+			found = withID(t, server.mails(t, user, 1), it)
+			return len(found) > 0
+		}) || len(found) != 1 || !strings.Contains(found[0], "Return-Path: <nobody@exit.example.org>") ||
+			!strings.HasSuffix(found[0], "\nby sendmail\n.\nand on\n-----END TYPE III ANONYMOUS MESSAGE-----\n") {
+			t.Errorf("%s has %q", user, found)
+		}
 	}
 }

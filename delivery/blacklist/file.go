@@ -76,20 +76,20 @@ func same(a, b fs.FileInfo) bool {
 func read(path string) (_ *List, _ fs.FileInfo, err error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("blacklist: %w", err)
+		return nil, nil, fmt.Errorf("read the blacklist: %w", err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	info, err := file.Stat()
 	if err != nil {
-		return nil, nil, fmt.Errorf("blacklist: %w", err)
+		return nil, nil, fmt.Errorf("read the blacklist: %w", err)
 	}
 	text, err := io.ReadAll(io.LimitReader(file, MaxFile+1))
 	if err != nil {
-		return nil, info, fmt.Errorf("blacklist: %w", err)
+		return nil, info, fmt.Errorf("read the blacklist: %w", err)
 	}
 	list, err := Parse(text)
 	if err != nil {
-		return nil, info, fmt.Errorf("blacklist %s: %w", path, err)
+		return nil, info, fmt.Errorf("%s: %w", path, err)
 	}
 	return list, info, nil
 }
