@@ -57,6 +57,25 @@ func MailOptions(c *config.Mail, contact, base, home string) (mail.Options, erro
 	return o, nil
 }
 
+// A MailForm is what the mails of one exit look like.
+type MailForm struct {
+	Section string
+	Config  *config.Mail
+	Options func() (mail.Options, error)
+}
+
+// MailForms returns the form of the mails of each exit that writes some. home is what "~/" stands for.
+func MailForms(c *config.Server, home string) (forms []MailForm) {
+	contact, base := string(c.Main.ContactEmail), c.Paths(home).BaseDir
+	if x := &c.DeliverySMTP; x.Enabled {
+		forms = append(forms, MailForm{"Delivery/SMTP", &x.Mail, func() (mail.Options, error) { return MailOptions(&x.Mail, contact, base, home) }})
+	}
+	if x := &c.DeliveryMBOX; x.Enabled {
+		forms = append(forms, MailForm{"Delivery/MBOX", &x.Mail, func() (mail.Options, error) { return mboxMail(x, contact, base, home) }})
+	}
+	return forms
+}
+
 // readTemplates reads the files of a directory whose names end as those of templates do. Others, which editors leave, count for nothing.
 func readTemplates(dir string) (map[string][]byte, error) {
 	entries, err := os.ReadDir(dir)

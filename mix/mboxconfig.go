@@ -21,12 +21,9 @@ func mboxExit(c *config.DeliveryMBOX, contact string, paths config.ServerPaths, 
 	if err != nil {
 		return ExitConfig{}, fmt.Errorf("AddressFile: %w", err)
 	}
-	form, err := MailOptions(&c.Mail, contact, base, home)
+	form, err := mboxMail(c, contact, base, home)
 	if err != nil {
 		return ExitConfig{}, err
-	}
-	if _, own := form.Templates[mail.TemplateDisclaimer]; !own {
-		form.Disclaimer = strings.TrimSpace(form.Disclaimer + " " + takenOff(c))
 	}
 	transport, err := TransportConfig(&c.Relay, base, home, log)
 	if err != nil {
@@ -49,6 +46,15 @@ func mboxExit(c *config.DeliveryMBOX, contact string, paths config.ServerPaths, 
 		}
 	}
 	return x, nil
+}
+
+// mboxMail returns the form of the mails to users.
+func mboxMail(c *config.DeliveryMBOX, contact, base, home string) (mail.Options, error) {
+	form, err := MailOptions(&c.Mail, contact, base, home)
+	if _, own := form.Templates[mail.TemplateDisclaimer]; !own {
+		form.Disclaimer = strings.TrimSpace(form.Disclaimer + " " + takenOff(c))
+	}
+	return form, err
 }
 
 // takenOff tells a user why the mail comes and whom to ask for it to stop.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +49,7 @@ func newMail(s *streams, configFile *string) *cobra.Command {
 		Use:   "sample",
 		Short: "Print a mail as the exit would write it",
 		Long: "Prints a mail to the operator as the exit would write it with the configuration as it is now, signed if\n" +
-			"there are keys. Nothing is sent.",
+			"there are keys. The exit is [Delivery/SMTP] or, if that is not enabled, [Delivery/MBOX]. Nothing is sent.",
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return printSample(s, *configFile, message.Form(form)) },
 	}
@@ -101,25 +102,27 @@ func writeTemplates(s *streams, dir string) error {
 	return nil
 }
 
-// exitForm returns the form of the mails that the configured exit writes, and the operator's address.
-func exitForm(file string) (o mail.Options, contact string, err error) {
+// exitForms returns the form of the mails of each configured exit, and the operator's address.
+func exitForms(file string) (forms []mail.Options, contact string, err error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return o, "", fmt.Errorf("find the home directory: %w", err)
+		return nil, "", fmt.Errorf("find the home directory: %w", err)
 	}
 	cfg, file, err := readServerConfig(file, home)
 	if err != nil {
-		return o, "", err
+		return nil, "", err
 	}
-	contact = string(cfg.Main.ContactEmail)
-	section := &cfg.DeliverySMTP.Mail
-	if !cfg.DeliverySMTP.Enabled {
-		return o, "", fmt.Errorf("%s: there is no exit that writes mail; enable [Delivery/SMTP]", file)
+	for _, form := range mix.MailForms(cfg, home) {
+		o, err := form.Options()
+		if err != nil {
+			return nil, "", fmt.Errorf("%s: [%s]: %w", file, form.Section, err)
+		}
+		forms = append(forms, o)
 	}
-	if o, err = mix.MailOptions(section, contact, cfg.Paths(home).BaseDir, home); err != nil {
-		return o, "", fmt.Errorf("%s: %w", file, err)
+	if len(forms) == 0 {
+		return nil, "", fmt.Errorf("%s: there is no exit that writes mail; enable [Delivery/SMTP] or [Delivery/MBOX]", file)
 	}
-	return o, contact, nil
+	return forms, string(cfg.Main.ContactEmail), nil
 }
 
 func printSample(s *streams, file string, form message.Form) error {
@@ -133,11 +136,11 @@ func printSample(s *streams, file string, form message.Form) error {
 	default:
 		return fmt.Errorf("%q is no form of a message: take plaintext, binary, encrypted, fragment or overcompressed", string(form))
 	}
-	o, contact, err := exitForm(file)
+	forms, contact, err := exitForms(file)
 	if err != nil {
 		return err
 	}
-	w, err := mail.NewWriter(o)
+	w, err := mail.NewWriter(forms[0])
 	if err != nil {
 		return err
 	}
@@ -173,17 +176,21 @@ func makeDKIMKey(s *streams, file string, useEd25519 bool) error {
 }
 
 func printRecords(s *streams, file string) error {
-	o, _, err := exitForm(file)
+	forms, _, err := exitForms(file)
 	if err != nil {
 		return err
 	}
-	if len(o.Keys) == 0 {
+	var lines []string
+	for _, o := range forms {
+		for _, k := range o.Keys {
+			if line := k.ZoneLine() + "\n"; !slices.Contains(lines, line) {
+				lines = append(lines, line)
+			}
+		}
+	}
+	if len(lines) == 0 {
 		return errors.New("the configuration has no DKIMKey; mixminiond mail dkim-key makes a key")
 	}
-	var b strings.Builder
-	for _, k := range o.Keys {
-		b.WriteString(k.ZoneLine() + "\n")
-	}
-	_, err = io.WriteString(s.out, b.String())
+	_, err = io.WriteString(s.out, strings.Join(lines, ""))
 	return err
 }

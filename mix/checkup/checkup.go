@@ -83,7 +83,7 @@ func Run(ctx context.Context, cfg *config.Server, home string, host Host) []Find
 	c.clock()
 	c.limits()
 	c.mailServers()
-	c.mail()
+	c.mails()
 	return c.out
 }
 

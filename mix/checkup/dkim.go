@@ -12,49 +12,55 @@ import (
 	"mixminion/mix"
 )
 
-// mail looks at what the exit writes: the operator's texts, and whether receivers can check its signatures.
-func (c *checker) mail() {
-	if !c.cfg.DeliverySMTP.Enabled {
-		return
-	}
-	section := &c.cfg.DeliverySMTP.Mail
-	base := c.paths.BaseDir
-	o, err := mix.MailOptions(section, string(c.cfg.Main.ContactEmail), base, c.home)
-	if err != nil {
-		c.add(Problem, "mail form", "correct it; a reload with it would be refused", "%v", err)
-		return
-	}
-	own := "as shipped"
-	if section.TemplateDir != "" {
-		own = "from " + section.TemplateDir.In(base, c.home)
-	}
-	c.add(OK, "mail form", "", "the texts around messages are %s", own)
-	if o.OptOut == "" {
-		c.add(Note, "opt-out", "", "OptOutAddress is not given, so no mail says how to get no more of them")
-	}
-	c.keyFiles(section)
-	if len(o.Keys) > 0 && !slices.ContainsFunc(o.Keys, (*dkim.Key).Everywhere) {
-		c.add(Warning, "DKIM", "add an RSA key: mixminiond mail dkim-key FILE", "there is no RSA key, and not all receivers know Ed25519")
-	}
-	for _, k := range o.Keys {
-		name := k.RecordName()
-		mend := "publish what mixminiond mail dkim-record prints"
-		ctx, cancel := context.WithTimeout(c.ctx, patience)
-		records, err := c.host.LookupTXT(ctx, name)
-		cancel()
-		var dns *net.DNSError
-		switch {
-		case errors.As(err, &dns) && dns.IsNotFound:
-			c.add(Problem, "DKIM", mend, "there is no TXT record %s, so receivers cannot check the signatures", name)
-		case err != nil:
-			c.add(Warning, "DKIM", "", "cannot tell whether the record %s is published: %v", name, err)
-		default:
-			if err := k.CheckRecord(records); err != nil {
-				c.add(Problem, "DKIM", mend, "%s: %v", name, err)
-				continue
-			}
-			c.add(OK, "DKIM", "", "%s has the key", name)
+// mails looks at what the exits write: the operator's texts, and whether receivers can check its signatures.
+func (c *checker) mails() {
+	seen := map[string]bool{}
+	for _, form := range mix.MailForms(c.cfg, c.home) {
+		o, err := form.Options()
+		if err != nil {
+			c.add(Problem, "mail form", "correct it; a reload with it would be refused", "[%s]: %v", form.Section, err)
+			continue
 		}
+		own := "as shipped"
+		if form.Config.TemplateDir != "" {
+			own = "from " + form.Config.TemplateDir.In(c.paths.BaseDir, c.home)
+		}
+		c.add(OK, "mail form", "", "[%s]: the texts around messages are %s", form.Section, own)
+		if o.OptOut == "" && form.Config == &c.cfg.DeliverySMTP.Mail {
+			c.add(Note, "opt-out", "", "OptOutAddress is not given, so no mail says how to get no more of them")
+		}
+		c.keyFiles(form.Config)
+		if len(o.Keys) > 0 && !slices.ContainsFunc(o.Keys, (*dkim.Key).Everywhere) {
+			c.add(Warning, "DKIM", "add an RSA key: mixminiond mail dkim-key FILE", "there is no RSA key in [%s], and not all receivers know Ed25519", form.Section)
+		}
+		for _, k := range o.Keys {
+			if name := k.RecordName() + k.Record(); !seen[name] {
+				seen[name] = true
+				c.record(k)
+			}
+		}
+	}
+}
+
+// record looks whether the name server has a key.
+func (c *checker) record(k *dkim.Key) {
+	const about, mend = "DKIM", "publish what mixminiond mail dkim-record prints"
+	name := k.RecordName()
+	ctx, cancel := context.WithTimeout(c.ctx, patience)
+	defer cancel()
+	records, err := c.host.LookupTXT(ctx, name)
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &dns) && dns.IsNotFound:
+		c.add(Problem, about, mend, "there is no TXT record %s, so receivers cannot check the signatures", name)
+	case err != nil:
+		c.add(Warning, about, "", "cannot tell whether the record %s is published: %v", name, err)
+	default:
+		if err := k.CheckRecord(records); err != nil {
+			c.add(Problem, about, mend, "%s: %v", name, err)
+			return
+		}
+		c.add(OK, about, "", "%s has the key", name)
 	}
 }
 

@@ -28,6 +28,8 @@ func withExit(t *testing.T, base, more string) *config.Server {
 	return cfg
 }
 
+const mbox = "[Delivery/MBOX]\nEnabled: yes\nSMTPServer: localhost\nReturnAddress: a@b.example\nAddressFile: users\nRemoveContact: op@b.example\n"
+
 func TestMailForm(t *testing.T) {
 	base := filepath.Join(t.TempDir(), "base")
 	mkdirs(t, base)
@@ -60,6 +62,8 @@ func TestMailForm(t *testing.T) {
 	}{
 		"as shipped":     {"", nil, 0o600, checkup.OK, "mail form", "as shipped", ""},
 		"own texts":      {"TemplateDir: texts\n", nil, 0o600, checkup.OK, "mail form", "from " + filepath.Join(base, "texts"), ""},
+		"users":          {mbox, nil, 0o600, checkup.OK, "mail form", "[Delivery/MBOX]: ", ""},
+		"users' texts":   {mbox + "TemplateDir: .\n", nil, 0o600, checkup.Problem, "mail form", "[Delivery/MBOX]: ", "reload"},
 		"no opt-out":     {"", nil, 0o600, checkup.Note, "opt-out", "OptOutAddress", ""},
 		"bad template":   {"TemplateDir: .\n", nil, 0o600, checkup.Problem, "mail form", "disclaimer.txt:2: ", "reload"},
 		"no key":         {"DKIMKey: a damaged.key\n", nil, 0o600, checkup.Problem, "mail form", "damaged.key", "reload"},
