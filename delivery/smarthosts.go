@@ -54,16 +54,19 @@ func (t *smartHosts) Begin() Batch {
 
 // Probe connects to every server as for a mail, logs in if that is configured, and takes its leave.
 func (t *smartHosts) Probe(ctx context.Context) error {
-	var errs []error
+	var all error
 	for _, h := range t.hosts {
 		s, err := h.connect(ctx)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("mail server %s: %w", h.addr, err))
-			continue
+		switch {
+		case err == nil:
+			s.close(true)
+		case all == nil:
+			all = fmt.Errorf("mail server %s: %w", h.addr, err)
+		default:
+			all = fmt.Errorf("%w; mail server %s: %w", all, h.addr, err)
 		}
-		s.close(true)
 	}
-	return errors.Join(errs...)
+	return all
 }
 
 // hostsBatch is the state of one batch. Its links are in the order of the hosts.

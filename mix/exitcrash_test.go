@@ -153,6 +153,25 @@ func (s *crashServer) seen() (asked, mails []string) {
 	return slices.Clone(s.asked), slices.Clone(s.mails)
 }
 
+// mailTo builds a packet with a mail that leaves the network at the mix.
+func (r *rig) mailTo(addrs ...string) *packet.Packet {
+	r.t.Helper()
+	encoded, err := message.Encode(rand.Reader, []byte("\nhello\n"), 0)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	tag, err := message.PlainTag(rand.Reader)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	self := []packet.Node{r.node}
+	p, err := packet.BuildForward(rand.Reader, self, self, packet.Exit{Type: packet.TypeSMTP, Tag: &tag, Info: mail.JoinAddresses(addrs)}, &encoded.Payloads[0])
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return p
+}
+
 // An exit that is killed after some of a mail's recipients were served never sends it to those again. Where an answer was lost, the mail
 // comes again with the bytes that it had, its Message-ID and date among them.
 func TestExitCrash(t *testing.T) {
@@ -160,22 +179,7 @@ func TestExitCrash(t *testing.T) {
 	r := newRig(t, func(c *mix.Config) {
 		c.Exits = []mix.ExitConfig{{Type: packet.TypeSMTP, Exit: waiting, Retry: mix.Schedule{10 * day}}}
 	}).run()
-	encoded, err := message.Encode(rand.Reader, []byte("\nhello\n"), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tag, err := message.PlainTag(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	self := []packet.Node{r.node}
-	p, err := packet.BuildForward(rand.Reader, self, self, packet.Exit{
-		Type: packet.TypeSMTP, Tag: &tag, Info: mail.JoinAddresses([]string{"a@example.com", "b@example.com", "c@example.com"}),
-	}, &encoded.Payloads[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.mustSend(p)
+	r.mustSend(r.mailTo("a@example.com", "b@example.com", "c@example.com"))
 	r.mixOnce()
 	eventually(t, "the exit is tried", func() bool { return len(waiting.seen()) > 0 })
 	r.close()

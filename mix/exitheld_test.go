@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"mixminion/delivery"
+	"mixminion/delivery/ceiling"
+	"mixminion/delivery/mail"
 	"mixminion/mix"
 	"mixminion/packet"
 )
@@ -142,5 +144,41 @@ func TestExitSettles(t *testing.T) {
 	eventually(t, "the message is delivered", func() bool { return r.mix.Counts().Delivered == 1 })
 	if want := []uint8{0, 1, 3}; !slices.Equal(served, want) {
 		t.Errorf("served %b, want %b", served, want)
+	}
+}
+
+// Two mails to one person, who may have one a day: the second comes after midnight.
+func TestCeilingOfAMix(t *testing.T) {
+	server := &crashServer{}
+	server.serve(t)
+	r := newRig(t, func(c *mix.Config) {
+		limits := ceiling.Limits{}
+		limits.PerDay[ceiling.Readable] = 1
+		limit, err := ceiling.New(limits, nil, c.Clock.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		smtp, err := delivery.NewSMTP(delivery.SMTPConfig{
+			Mail: mail.Options{ReturnAddress: "nobody@exit.example.org"}, MaximumRecipients: 8, Ceiling: limit,
+			TransportConfig: delivery.TransportConfig{Servers: []string{server.addr}, TLS: delivery.TLSOff, Now: c.Clock.Now},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Exits = []mix.ExitConfig{{Type: packet.TypeSMTP, Exit: smtp, Retry: mix.Schedule{time.Hour}}}
+	})
+	r.clk.Advance(2 * time.Minute)
+	r.run()
+	r.mustSend(r.mailTo("bob@example.com"), r.mailTo("Bob+tag@example.com", "carol@example.com"))
+	r.mixOnce() // at 9:07
+	wait := 24*time.Hour - (9*time.Hour + 7*time.Minute)
+	r.clk.await(t, wait)
+	if asked, _ := server.seen(); len(asked) != 2 || !slices.Contains(asked, "carol@example.com") {
+		t.Errorf("the server was asked for %v", asked)
+	}
+	r.clk.Advance(wait)
+	eventually(t, "both are delivered", func() bool { return r.mix.Counts().Delivered == 2 })
+	if asked, _ := server.seen(); len(asked) != 3 {
+		t.Errorf("the server was asked for %v", asked)
 	}
 }

@@ -55,3 +55,29 @@ func TestHeldIsDue(t *testing.T) {
 		t.Error("a message that was never held waits too long")
 	}
 }
+
+// A schedule with more points than are counted comes to its end all the same.
+func TestLongSchedule(t *testing.T) {
+	x := &ExitConfig{}
+	for range 200 {
+		x.Retry = append(x.Retry, 10*time.Minute)
+	}
+	queued := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	it := store.Item{Queued: uint32(queued.Unix())}
+	attempts := 0
+	for {
+		at, ok := x.dueAt(it)
+		if !ok {
+			break
+		}
+		if attempts++; attempts > 201 {
+			t.Fatal("it does not end")
+		}
+		tried := triesOf(it)
+		tried.attempts++
+		it.Attempts, it.LastAttempt = tried.pack(), uint32(at.Unix())
+	}
+	if attempts != 201 {
+		t.Errorf("%d attempts, want 201", attempts)
+	}
+}
