@@ -46,6 +46,7 @@ func LoadIdentity(dir string) (key *rsa.PrivateKey, fresh bool, err error) {
 	if err != nil {
 		return nil, false, fmt.Errorf("read the identity key: %w", err)
 	}
+	defer clear(data)
 	key, err = parseKey(data)
 	if err != nil {
 		return nil, false, fmt.Errorf("%s: %w", path, err)
@@ -59,7 +60,10 @@ func WriteIdentity(dir string, key *rsa.PrivateKey) error {
 	if err != nil {
 		return fmt.Errorf("encode the identity key: %w", err)
 	}
-	return durable.WriteFile(filepath.Join(dir, identityFile), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
+	defer clear(der)
+	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	defer clear(text)
+	return durable.WriteFile(filepath.Join(dir, identityFile), text, 0o600)
 }
 
 func parseKey(data []byte) (*rsa.PrivateKey, error) {
@@ -67,6 +71,7 @@ func parseKey(data []byte) (*rsa.PrivateKey, error) {
 	if block == nil {
 		return nil, errors.New("no private key in PEM form")
 	}
+	defer clear(block.Bytes)
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
 		return nil, err

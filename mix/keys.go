@@ -116,6 +116,7 @@ func writeKey(path string, key *rsa.PrivateKey) error {
 	if err != nil {
 		return err
 	}
+	defer clear(text)
 	return durable.WriteFile(path, text, 0o600)
 }
 
@@ -124,6 +125,7 @@ func keyPEM(key *rsa.PrivateKey) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode private key: %w", err)
 	}
+	defer clear(der)
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
@@ -133,10 +135,12 @@ func readKey(path string) (*rsa.PrivateKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read private key: %w", err)
 	}
+	defer clear(data)
 	block, _ := pem.Decode(data)
 	if block == nil {
 		return nil, fmt.Errorf("%s holds no private key in PEM form", path)
 	}
+	defer clear(block.Bytes)
 	if block.Type == "RSA PRIVATE KEY" {
 		key, err := x509.ParsePKCS1PrivateKey(block.Bytes)
 		if err != nil {

@@ -113,6 +113,7 @@ func dkimKeys(c *config.Mail, base, home string) (keys []*dkim.Key, err error) {
 			return nil, fmt.Errorf("DKIMKey: %w", err)
 		}
 		signer, err := dkim.ParseKey(data)
+		clear(data)
 		if err != nil {
 			return nil, fmt.Errorf("DKIMKey: %s: %w", file, err)
 		}

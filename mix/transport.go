@@ -31,6 +31,7 @@ func TransportConfig(c *config.Relay, base, home string, log *slog.Logger) (deli
 			return delivery.TransportConfig{}, fmt.Errorf("SMTPPasswordFile: %w", err)
 		}
 	}
+	defer clear(password)
 	return delivery.TransportConfig{
 		Servers: servers, Command: c.SendmailCommand, TLS: tls, CAFile: c.SMTPCAFile.In(base, home),
 		Username: c.SMTPUser, Password: delivery.Secret(bytes.TrimRight(password, "\r\n")),

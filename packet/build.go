@@ -23,6 +23,7 @@ func BuildForward(rnd io.Reader, leg1, leg2 []Node, exit Exit, payload *Payload)
 	if err != nil {
 		return nil, err
 	}
+	defer clear(secrets)
 	secrets1, secrets2 := secrets[:len(leg1)], secrets[len(leg1):]
 	header2, err := buildHeader(rnd, plan(leg2, secrets2, exit.Type, exit.routingInfo()))
 	if err != nil {
@@ -54,6 +55,7 @@ func BuildReply(rnd io.Reader, leg1 []Node, surb *SURB, payload *Payload) (*Pack
 	if err != nil {
 		return nil, err
 	}
+	defer clear(secrets)
 	header1, err := buildHeader(rnd, plan(leg1, secrets, surb.Type, surb.Info))
 	if err != nil {
 		return nil, err

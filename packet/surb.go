@@ -56,7 +56,9 @@ func BuildSURB(rnd io.Reader, path []Node, t RoutingType, info, secret []byte, e
 		return nil, Tag{}, fmt.Errorf("build reply block: %w", err)
 	}
 	keys := crypt.SURBKeys(seed, secret, len(path)+1)
+	defer clear(keys)
 	secrets := make([]crypt.Key, len(path))
+	defer clear(secrets)
 	for i := range secrets {
 		secrets[i] = keys[len(path)-1-i]
 	}

@@ -108,6 +108,10 @@ func (u *Unwrapper) Unwrap(p *Packet) (Result, error) {
 		fail, plain = ErrNotForUs, make([]byte, crypt.PKMaxDataLen)
 	}
 	sh := parseSubheader(plain)
+	defer func() {
+		clear(plain)
+		clear(sh.secret[:])
+	}()
 	digest := u.ops.hash(p[crypt.PKEncLen:HeaderLen])
 	intact := subtle.ConstantTimeCompare(digest[:], sh.digest[:]) == 1
 	switch {

@@ -61,6 +61,7 @@ func (u *user) keyring(ctx context.Context, s *streams, p passphrase) (*keyring.
 		if err == nil {
 			return ring, password, nil
 		}
+		clear(password)
 		if !errors.Is(err, keyring.ErrPassword) {
 			return nil, nil, err
 		}
@@ -94,7 +95,9 @@ func (u *user) keyringOrNew(ctx context.Context, s *streams, p passphrase) (*key
 		if err != nil {
 			return nil, nil, err
 		}
+		defer clear(again)
 		if !bytes.Equal(password, again) {
+			clear(password)
 			return nil, nil, errMismatch
 		}
 	}
@@ -159,7 +162,7 @@ func askTerminal(ctx context.Context, tty *os.File, prompts io.Writer, prompt st
 // readLine reads one line and not a byte more, since something else may follow it.
 func readLine(ctx context.Context, r io.Reader, name string) ([]byte, error) {
 	return interruptible(ctx, func() ([]byte, error) {
-		var line []byte
+		line := make([]byte, 0, maxPassphrase+1) // it does not grow, and so leaves no copies
 		b := make([]byte, 1)
 		for len(line) <= maxPassphrase {
 			_, err := io.ReadFull(r, b)

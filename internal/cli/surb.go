@@ -111,11 +111,13 @@ func (u *user) generateSURBs(ctx context.Context, s *streams, o generateOptions,
 	if err != nil {
 		return err
 	}
+	defer clear(password)
 	return u.locked(ctx, s, func() error {
 		ring, err := u.Keyring(password)
 		if err != nil {
 			return err
 		}
+		defer ring.Wipe()
 		key, changed, err := u.SURBKey(ring, o.identity, lifetime)
 		if err != nil {
 			return err

@@ -51,6 +51,7 @@ func (u *user) generateKey(ctx context.Context, s *streams, o generateKeyOptions
 	if err != nil {
 		return err
 	}
+	defer clear(password)
 	return u.locked(ctx, s, func() error {
 		ring, err := u.Keyring(password)
 		if err != nil {
@@ -84,6 +85,7 @@ func (u *user) keys(ctx context.Context, s *streams, p passphrase) (message.Keys
 	if err != nil {
 		return message.Keys{}, err
 	}
+	defer func() { clear(password) }()
 	keys := u.Keys(ring)
 	keys.Private, err = u.OpenUserKeys(password)
 	if errors.Is(err, client.ErrUserKeyPassword) && len(password) == 0 {

@@ -65,6 +65,7 @@ func unseal(body, password []byte) ([]byte, error) {
 	crypt.XORStream(fileKey(salt, password), 0, plain, sealed)
 	content, sum := plain[:len(plain)-crypt.HashLen], plain[len(plain)-crypt.HashLen:]
 	if want := crypt.Hash(content, salt, []byte(magic)); subtle.ConstantTimeCompare(want[:], sum) != 1 {
+		clear(plain)
 		return nil, ErrPassword
 	}
 	n := binary.BigEndian.Uint32(content)
@@ -86,6 +87,7 @@ func (r *Keyring) Marshal(rnd io.Reader, password []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer clear(data)
 	padded := (len(data) + paddingUnit - 1) / paddingUnit * paddingUnit
 	random := make([]byte, saltLen+padded-len(data))
 	if _, err := io.ReadFull(rnd, random); err != nil {

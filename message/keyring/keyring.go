@@ -70,6 +70,16 @@ func (r *Keyring) keys(yield func(*Key) bool) {
 	}
 }
 
+// Wipe overwrites all secrets. The keyring and what was taken from it are of no use afterwards.
+func (r *Keyring) Wipe() {
+	for _, it := range r.items {
+		clear(it.value)
+		if it.key != nil {
+			clear(it.key.Secret)
+		}
+	}
+}
+
 // Keys returns all secrets, in the order of the file. They share memory with the keyring.
 func (r *Keyring) Keys() []Key {
 	var list []Key

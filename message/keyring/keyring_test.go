@@ -421,3 +421,15 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestWipe(t *testing.T) {
+	var r keyring.Keyring
+	k, err := r.Generate(rand.Reader, "work", time.Unix(0, 0), time.Unix(0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Wipe()
+	if !bytes.Equal(k.Secret, make([]byte, keyring.SecretLen)) {
+		t.Error("a secret is left")
+	}
+}
