@@ -3,6 +3,7 @@ package mmtp
 import (
 	"context"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,23 +21,73 @@ func Recycle(p *packet.Packet) {
 	packets.Put(p)
 }
 
-// reserveBuffer takes one of the places for a packet in memory. It waits for one until deadline.
-func (s *Server) reserveBuffer(ctx context.Context, deadline time.Time) error {
-	select {
-	case s.buffers <- struct{}{}:
+// places are the places for packets in memory.
+type places struct {
+	mu      sync.Mutex
+	most    int
+	taken   int
+	waiting []chan struct{} // closing one gives it a place; oldest first
+}
+
+// take takes a place. It waits for one until deadline, or until ctx ends.
+func (p *places) take(ctx context.Context, deadline time.Time) error {
+	p.mu.Lock()
+	if p.taken < p.most {
+		p.taken++
+		p.mu.Unlock()
 		return nil
-	default:
 	}
+	w := make(chan struct{})
+	p.waiting = append(p.waiting, w)
+	p.mu.Unlock()
 	t := time.NewTimer(time.Until(deadline))
 	defer t.Stop()
+	err := errStopped
 	select {
-	case s.buffers <- struct{}{}:
+	case <-w:
 		return nil
 	case <-t.C:
-		return os.ErrDeadlineExceeded
+		err = os.ErrDeadlineExceeded
 	case <-ctx.Done():
-		return errStopped
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.Index(p.waiting, w); i >= 0 {
+		p.waiting = slices.Delete(p.waiting, i, i+1)
+	} else { // it came at the same moment
+		p.taken--
+		p.fill()
+	}
+	return err
+}
+
+func (p *places) giveBack() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.taken--
+	p.fill()
+}
+
+// set changes how many places there are. If more are taken, they stay so until they are given back.
+func (p *places) set(most int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.most = max(1, most)
+	p.fill()
+}
+
+// fill gives free places to those who wait. The caller holds mu.
+func (p *places) fill() {
+	for p.taken < p.most && len(p.waiting) > 0 {
+		p.taken++
+		close(p.waiting[0])
+		p.waiting = slices.Delete(p.waiting, 0, 1)
 	}
 }
 
-func (s *Server) releaseBuffer() { <-s.buffers }
+// inUse is how many places are taken.
+func (p *places) inUse() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.taken
+}

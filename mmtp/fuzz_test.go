@@ -110,7 +110,7 @@ func FuzzSession(f *testing.F) {
 		if got := conn.out.String(); got != want {
 			t.Errorf("answered %q, want %q", got, want)
 		}
-		if len(s.buffers) != 0 {
+		if s.buffers.inUse() != 0 {
 			t.Error("a buffer is still reserved")
 		}
 	})

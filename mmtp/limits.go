@@ -3,6 +3,8 @@ package mmtp
 import (
 	"cmp"
 	"time"
+
+	"mixminion/packet"
 )
 
 // DefaultMaxConnections is how many connections a server has at one time unless it is told otherwise.
@@ -41,4 +43,5 @@ func (l Limits) withDefaults() Limits {
 func (s *Server) SetLimits(l Limits) {
 	l = l.withDefaults()
 	s.limits.Store(&l)
+	s.buffers.set(cmp.Or(s.cfg.MaxBuffered, (l.MaxConnections+1024)*packet.Size) / packet.Size)
 }

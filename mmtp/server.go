@@ -70,7 +70,7 @@ type Server struct {
 	limits  atomic.Pointer[Limits]
 	door    *door
 	turns   turns[netip.Prefix] // to hand packets over
-	buffers chan struct{}       // a token for each packet that is being read or waits for its ack
+	buffers places              // one is taken by each packet that is being read or waits for its ack
 
 	overLimit, acceptFails rareLog
 }
@@ -81,7 +81,6 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		return nil, errors.New("MMTP server needs a certificate and a handler")
 	}
 	cfg.Limits = cfg.withDefaults()
-	cfg.MaxBuffered = cmp.Or(cfg.MaxBuffered, (cfg.MaxConnections+1024)*packet.Size)
 	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, time.Minute)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 10*time.Second)
 	cfg.MaxLinkAge = cmp.Or(cfg.MaxLinkAge, 20*time.Minute)
@@ -90,12 +89,11 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		cfg:     cfg,
-		log:     log,
-		tls:     serverTLS(cfg.Certificate),
-		buffers: make(chan struct{}, max(1, cfg.MaxBuffered/packet.Size)),
+		cfg: cfg,
+		log: log,
+		tls: serverTLS(cfg.Certificate),
 	}
-	s.limits.Store(&cfg.Limits)
+	s.SetLimits(cfg.Limits)
 	s.door = newDoor(s.limits.Load, cfg.Known)
 	return s, nil
 }

@@ -47,7 +47,7 @@ type session struct {
 type answer struct {
 	session  *session
 	yes, no  answerFrame
-	buffered bool // holds a token of Server.buffers until acknowledged
+	buffered bool // holds a place of Server.buffers until acknowledged
 
 	settled, accepted bool // guarded by session.mu
 }
@@ -120,13 +120,13 @@ func (s *session) receive(ctx context.Context) error {
 	default:
 		return fmt.Errorf("%w: unknown command", ErrProtocol)
 	}
-	if err := s.server.reserveBuffer(ctx, deadline); err != nil {
+	if err := s.server.buffers.take(ctx, deadline); err != nil {
 		return err
 	}
 	p := newPacket()
 	kind, d, err := s.readPacket(p, junk)
 	if err != nil {
-		s.server.releaseBuffer()
+		s.server.buffers.giveBack()
 		Recycle(p)
 		return err
 	}
@@ -173,13 +173,13 @@ func (s *session) handOver(ctx context.Context, kind Kind, p *packet.Packet, d d
 		a.yes = no
 	}
 	if !a.buffered {
-		s.server.releaseBuffer()
+		s.server.buffers.giveBack()
 		Recycle(p)
 		p = nil
 	}
 	if s.server.turns.enter(ctx, s.guest.share()) != nil {
 		if a.buffered {
-			s.server.releaseBuffer()
+			s.server.buffers.giveBack()
 			Recycle(p)
 		}
 		return errStopped
@@ -202,7 +202,7 @@ func (a *answer) ack(accepted bool) {
 	}
 	a.settled, a.accepted = true, accepted
 	if a.buffered {
-		s.server.releaseBuffer()
+		s.server.buffers.giveBack()
 	}
 	if !s.broken && !s.flushing && s.queue[0] == a {
 		s.flushing = true

@@ -74,7 +74,7 @@ func (ts *testSession) expectEnd(d time.Duration) {
 	if took := time.Since(start); took != d {
 		ts.t.Errorf("the session ended after %v, want %v", took, d)
 	}
-	if n := len(ts.server.buffers); n != 0 {
+	if n := ts.server.buffers.inUse(); n != 0 {
 		ts.t.Errorf("%d buffers still reserved", n)
 	}
 }
@@ -329,7 +329,7 @@ func TestSessionBackPressure(t *testing.T) {
 			ts.write(f)
 		}
 		synctest.Wait()
-		if n := len(ts.server.buffers); n != maxUnacked {
+		if n := ts.server.buffers.inUse(); n != maxUnacked {
 			t.Errorf("%d buffers reserved", n)
 		}
 		if err := ts.peer.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
@@ -410,8 +410,46 @@ func TestSessionShutdownIsBounded(t *testing.T) {
 			t.Errorf("ended after %v", took)
 		}
 		(<-rec.arrivals).ack(true) // too late, but harmless
-		if n := len(ts.server.buffers); n != 0 {
+		if n := ts.server.buffers.inUse(); n != 0 {
 			t.Errorf("%d buffers still reserved", n)
+		}
+	})
+}
+
+// TestSessionBuffersGrow: who waits for a place in memory gets one when there are more.
+func TestSessionBuffersGrow(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var p places
+		p.set(1)
+		if err := p.take(t.Context(), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.take(t.Context(), time.Now().Add(time.Second)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a second place of one: %v", err)
+		}
+		done := make(chan error)
+		for range 2 {
+			go func() { done <- p.take(t.Context(), time.Now().Add(time.Hour)) }()
+		}
+		synctest.Wait()
+		p.set(2)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		p.set(1)
+		p.giveBack() // one is taken too many
+		synctest.Wait()
+		select {
+		case <-done:
+			t.Error("there are more than the limit allows")
+		default:
+		}
+		p.giveBack()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if n := p.inUse(); n != 1 {
+			t.Errorf("%d are in use", n)
 		}
 	})
 }

@@ -11,15 +11,16 @@ import (
 type turns[K comparable] struct {
 	mu      sync.Mutex
 	busy    bool
+	current K                     // whose turn it is, if busy
 	waiting map[K][]chan struct{} // closing one lets it through; oldest first
-	order   []K                   // keys of waiting, the next one first
+	order   []K                   // keys of waiting, the next one first; current comes back when its turn is over
 }
 
 // enter waits for a turn of key. Without an error the caller must call leave. The error is that of ctx.
 func (t *turns[K]) enter(ctx context.Context, key K) error {
 	t.mu.Lock()
 	if !t.busy {
-		t.busy = true
+		t.busy, t.current = true, key
 		t.mu.Unlock()
 		return nil
 	}
@@ -27,7 +28,7 @@ func (t *turns[K]) enter(ctx context.Context, key K) error {
 	if t.waiting == nil {
 		t.waiting = map[K][]chan struct{}{}
 	}
-	if len(t.waiting[key]) == 0 {
+	if len(t.waiting[key]) == 0 && key != t.current {
 		t.order = append(t.order, key)
 	}
 	t.waiting[key] = append(t.waiting[key], w)
@@ -47,8 +48,9 @@ func (t *turns[K]) enter(ctx context.Context, key K) error {
 	t.waiting[key] = slices.Delete(t.waiting[key], i, i+1)
 	if len(t.waiting[key]) == 0 {
 		delete(t.waiting, key)
-		i := slices.Index(t.order, key)
-		t.order = slices.Delete(t.order, i, i+1)
+		if i := slices.Index(t.order, key); i >= 0 {
+			t.order = slices.Delete(t.order, i, i+1)
+		}
 	}
 	t.mu.Unlock()
 	return ctx.Err()
@@ -58,6 +60,9 @@ func (t *turns[K]) enter(ctx context.Context, key K) error {
 func (t *turns[K]) leave() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if len(t.waiting[t.current]) > 0 {
+		t.order = append(t.order, t.current)
+	}
 	if len(t.order) == 0 {
 		t.busy = false
 		return
@@ -66,10 +71,8 @@ func (t *turns[K]) leave() {
 	t.order = t.order[1:]
 	list := t.waiting[key]
 	close(list[0])
-	if len(list) == 1 {
+	t.current = key
+	if t.waiting[key] = list[1:]; len(list) == 1 {
 		delete(t.waiting, key)
-		return
 	}
-	t.waiting[key] = list[1:]
-	t.order = append(t.order, key)
 }

@@ -248,7 +248,7 @@ func (i *IncomingMMTP) keys() []Key {
 				"and the descriptor says that this mix can be reached there."},
 		{Name: "ListenPort", To: &i.ListenPort,
 			Doc: "The port to listen on, if it is not Port."},
-		// 10 MB of memory, and 35 MB if all of them stop in the middle of a packet.
+		// About 60 MB of memory when all of them stop in the middle of a packet.
 		{Name: "MaxConnections", To: &i.MaxConnections, Default: "1000",
 			Doc: "How many connections there may be at the same time: bounds memory and open files. When all places are taken, who has most connections or " +
 				"has been silent for longest makes way; mixes of the directory always get one."},
