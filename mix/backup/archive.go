@@ -79,14 +79,15 @@ type Item struct {
 
 // entryName is what entries may be called.
 var entryName = regexp.MustCompile(`^(config|end|manifest\.json|stats|(mix|authority)/identity\.key|authority/decisions|` +
-	`vault/` + element + `|(optout|queue)/` + element + `|files/\d{1,3}(/` + element + `){0,3}|keys/key_\d{1,9}/(replay/)?` + element + `)$`)
+	`vault/` + element + `|(optout|queue)/` + element + `|files/\d{1,3}(/` + element + `){0,3}|keys/key_\d{1,9}/(replay/)?` + element + `|` +
+	`blocks/blocks-\d{1,9}/` + element + `)$`)
 
 // element begins with no dot, so that no name leads out of a directory or hides.
 const element = `[A-Za-z0-9_+@=,-][A-Za-z0-9._+@=,-]{0,126}`
 
 // small reports whether an entry belongs into archives of both kinds.
 func small(name string) bool {
-	return !strings.HasPrefix(name, "queue/") && !strings.HasPrefix(name, "keys/") && !strings.HasPrefix(name, "vault/") && name != "stats"
+	return !strings.HasPrefix(name, "queue/") && !strings.HasPrefix(name, "keys/") && !strings.HasPrefix(name, "blocks/") && !strings.HasPrefix(name, "vault/") && name != "stats"
 }
 
 // Passphrase encrypts to a passphrase.

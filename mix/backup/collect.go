@@ -142,7 +142,7 @@ func namedItems(name, path string) (items []Item, err error) {
 	return items, err
 }
 
-// moveItems are packet keys with their replay logs, and the packets.
+// moveItems are packet keys with their replay logs, the packets, and the logs of the reply blocks that the gateway has used.
 func moveItems(paths *config.ServerPaths) (items []Item, err error) {
 	add := func(name, dir string) error {
 		more, err := directoryItems(name, dir)
@@ -156,6 +156,15 @@ func moveItems(paths *config.ServerPaths) (items []Item, err error) {
 	for _, dir := range sets {
 		name := "keys/" + filepath.Base(dir)
 		if err := errors.Join(add(name, dir), add(name+"/replay", filepath.Join(dir, "replay"))); err != nil {
+			return nil, err
+		}
+	}
+	blocks, err := filepath.Glob(filepath.Join(paths.BlocksDir, "blocks-*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range blocks {
+		if err := add("blocks/"+filepath.Base(dir), dir); err != nil {
 			return nil, err
 		}
 	}

@@ -101,6 +101,8 @@ func place(name string, paths *config.ServerPaths, files []File) (file, wanted s
 		return filepath.Join(paths.StorageDir, rest), "", nil
 	case "optout":
 		return filepath.Join(paths.OptOutDir, rest), "", nil
+	case "blocks":
+		return filepath.Join(paths.BlocksDir, rest), "", nil
 	case "queue":
 		return filepath.Join(paths.QueueDir, rest), "", nil
 	case "vault":

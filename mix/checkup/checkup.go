@@ -84,6 +84,7 @@ func Run(ctx context.Context, cfg *config.Server, home string, host Host) []Find
 	c.limits()
 	c.mailServers()
 	c.mails()
+	c.gateway()
 	return c.out
 }
 
