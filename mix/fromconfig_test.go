@@ -121,7 +121,7 @@ func TestFromConfig(t *testing.T) {
 	}{
 		// The defaults of the house: binomial pool, 5 minutes and a fifth more or less, 16 stay, 40 % leave, keys for 30 days and 48 hours.
 		"defaults": {leastConfig, mix.Config{
-			KeyDir: "/var/mix/keys", QueueDir: filepath.Join("/var/mix", "work", "queues"),
+			KeyDir: "/var/mix/keys", QueueDir: filepath.Join("/var/mix", "work", "queues"), BlocksDir: filepath.Join("/var/mix", "gateway"),
 			Nickname: "tested", Contact: "operator@example.com", Software: "Mixminion 9",
 			StatsFile: filepath.Join("/var/mix", "stats"), StatsInterval: day, LogStats: true,
 			IdentityKeyBits: 2048, KeyLifetime: 30 * day, KeyOverlap: 2 * day,
@@ -131,7 +131,7 @@ func TestFromConfig(t *testing.T) {
 			OutgoingRetry: outgoingDefault(), MaxOutgoing: 16,
 		}},
 		"all": {fullConfig, mix.Config{
-			KeyDir: "/home/op/mix/secret", QueueDir: "/queues",
+			KeyDir: "/home/op/mix/secret", QueueDir: "/queues", BlocksDir: filepath.Join("/home/op/mix", "gateway"),
 			Nickname: "tested", Contact: "operator@example.com", ContactFingerprint: "0123 4567", Comments: "a comment",
 			Family:    []string{"0123456789ABCDEF0123456789ABCDEF01234567", "south"},
 			StatsFile: filepath.Join("/home/op/mix", "numbers"), StatsInterval: 12 * time.Hour,
