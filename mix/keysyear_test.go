@@ -1,7 +1,9 @@
 package mix_test
 
 import (
+	"bytes"
 	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	mathrand "math/rand/v2"
 	"os"
@@ -86,7 +88,8 @@ func TestReplyBlocksWorkToTheirLastHour(t *testing.T) {
 }
 
 // A year of a mix whose operator stops it now and then, whose machine dies while it makes keys, and whose clock is set forth and back.
-// At each start there are keys to work with, at most two in use, and nothing is left of those that are over.
+// At each start there are keys to work with, at most two in use, and nothing is left of those that are over; and whoever connects gets a link
+// certificate that is valid, and the next day another one.
 func TestKeysOverAYear(t *testing.T) {
 	t.Parallel()
 	seeds := uint64(3)
@@ -129,6 +132,9 @@ func keysOverAYear(t *testing.T, rnd *mathrand.Rand) {
 			r.t.Fatalf("%s: the identity changed", when)
 		}
 		r.checkAnyKeys(when)
+		if step%16 == 3 {
+			r.checkLinks(when)
+		}
 	}
 	// Four weeks without trouble, and all is regular again.
 	for range 28 {
@@ -173,6 +179,34 @@ func (r *rig) crashWhileMakingKey(withDescriptor bool) {
 	if exists(r.t, dir) {
 		r.t.Error("a key set that was never finished is still there")
 	}
+}
+
+// checkLinks runs the mix for two days and looks at its link certificates.
+func (r *rig) checkLinks(when string) {
+	r.t.Helper()
+	r.run()
+	var keys [][]byte
+	for _, wait := range []time.Duration{0, 12 * time.Hour, 13 * time.Hour, 12 * time.Hour, 13 * time.Hour} {
+		r.clk.Advance(wait)
+		conn, err := tls.Dial("tcp", r.listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13})
+		if err != nil {
+			r.t.Fatalf("%s: %v", when, err)
+		}
+		leaf := conn.ConnectionState().PeerCertificates[0]
+		if err := conn.Close(); err != nil {
+			r.t.Error(err)
+		}
+		if now := r.clk.Now(); now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
+			r.t.Errorf("%s: at %v the link certificate is valid from %v to %v", when, now, leaf.NotBefore, leaf.NotAfter)
+		}
+		keys = append(keys, leaf.RawSubjectPublicKeyInfo)
+	}
+	slices.SortFunc(keys, bytes.Compare)
+	if n := len(slices.CompactFunc(keys, bytes.Equal)); n != 3 {
+		r.t.Errorf("%s: %d link keys in two days and two hours", when, n)
+	}
+	r.reopen()
+	r.checkAnyKeys(when)
 }
 
 // checkAnyKeys demands what must hold after any start, whatever happened before.

@@ -34,7 +34,7 @@ func CheckMark(base string) (err error) {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("%w (%s): %s", ErrUnusable, f.Name(), text)
+	return fmt.Errorf("%w (%s): %s", ErrUnusable, f.Name(), string(text))
 }
 
 // SetMark marks a base directory, for good: it returns when the mark would survive a power failure.
