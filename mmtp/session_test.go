@@ -440,8 +440,8 @@ func TestSessionBuffersGrow(t *testing.T) {
 		p.giveBack() // one is taken too many
 		synctest.Wait()
 		select {
-		case <-done:
-			t.Error("there are more than the limit allows")
+		case err := <-done:
+			t.Errorf("there are more than the limit allows: %v", err)
 		default:
 		}
 		p.giveBack()
