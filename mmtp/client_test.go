@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"mixminion/packet"
 )
 
 // TestClientBytes is the protocol, byte for byte, from the client's side.
@@ -213,4 +216,27 @@ func TestClientWindow(t *testing.T) {
 		client.Close()
 		stop()
 	})
+}
+
+// Proven is told of a link, and where it leads, only when the server has proved the identity key that was asked for.
+func TestClientProven(t *testing.T) {
+	to := startServer(t, ServerConfig{Handler: &recorder{}})
+	var proven []string
+	client := newTestClient(t, ClientConfig{Proven: func(hop packet.Hop, at netip.Addr) {
+		proven = append(proven, fmt.Sprint(hop == to, at))
+	}})
+	wrong := to
+	wrong.KeyID[0] ^= 1
+	if _, err := client.Probe(context.Background(), wrong); !errors.Is(err, ErrKeyID) {
+		t.Errorf("another key: %v", err)
+	}
+	if len(proven) != 0 {
+		t.Errorf("a link to another server proves %q", proven)
+	}
+	if err := sendOne(client, to); err != nil {
+		t.Fatal(err)
+	}
+	if len(proven) != 1 || proven[0] != "true 127.0.0.1" {
+		t.Errorf("proven: %q", proven)
+	}
 }
