@@ -1,5 +1,7 @@
+//go:build linux
+
 // Package hostile_test lets a real mixminiond, in a process of its own, be attacked from all sides, and looks at its memory and at what becomes
-// of the packets of an honest peer.
+// of the packets of an honest peer. It needs /proc, and that all of 127.0.0.0/8 is this machine.
 package hostile_test
 
 import (
