@@ -36,6 +36,7 @@ type fakeNetwork struct {
 	used    map[string]bool
 	names   map[string]bool
 	replies []sentReply
+	tried   int
 	fail    error
 }
 
@@ -56,6 +57,7 @@ func (n *fakeNetwork) Usable(b *packet.SURB) error {
 func (n *fakeNetwork) Reply(_ context.Context, name []byte, payloads []packet.Payload, blocks []*packet.SURB) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.tried++
 	if n.fail != nil {
 		return n.fail
 	}
