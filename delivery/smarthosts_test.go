@@ -67,6 +67,43 @@ func TestFailOver(t *testing.T) {
 	}
 }
 
+// Whatever is wrong with a server beside the mail, the next one gets it at once.
+func TestReasonsToFailOver(t *testing.T) {
+	for name, first := range map[string]func(talk){
+		"down":           nil,
+		"greeting 554":   func(c talk) { c.say("554 no service for you") },
+		"greeting 421":   func(c talk) { c.say("421 too busy") },
+		"hangs up":       func(talk) {},
+		"EHLO refused":   func(c talk) { c.say("220 hi"); c.hear("EHLO "); c.say("550 bad name") },
+		"sender refused": func(c talk) { c.hello(); c.hear("MAIL"); c.say("550 sender unknown") },
+		"sender put off": func(c talk) { c.hello(); c.hear("MAIL"); c.say("452 too many mails") },
+		"closes":         func(c talk) { c.hello(); c.hear("MAIL"); c.say("421 enough") },
+		"closes at RCPT": func(c talk) { c.hello(); c.hear("MAIL"); c.say("250 ok"); c.hear("RCPT"); c.say("421 enough") },
+		"wants a log-in": func(c talk) { c.hello(); c.hear("MAIL"); c.say("250 ok"); c.hear("RCPT"); c.say("530 log in") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var talks []func(talk)
+			if first != nil {
+				talks = append(talks, first)
+			}
+			bad, good := startScript(t, talks...), startServer(t, nil, nil)
+			if first == nil {
+				bad.stop()
+			}
+			cfg := config(bad.addr)
+			cfg.Servers = append(cfg.Servers, good.addr)
+			got, err := deliver(t.Context(), t, newSMTP(t, cfg), batch(t, "a@example.com", "b@example.com"))
+			if err != nil {
+				t.Error(err)
+			}
+			wantOutcomes(t, got, ok, ok)
+			if n := len(good.received()); n != 2 || good.connections() != 1 {
+				t.Errorf("%d mails over %d connections", n, good.connections())
+			}
+		})
+	}
+}
+
 // Nobody is lost when all servers are in trouble, and those set aside are asked all the same.
 func TestAllServersInTrouble(t *testing.T) {
 	down := startScript(t)
