@@ -11,11 +11,15 @@
 // hashes from the journal to sorted, immutable runs there, and looks new hashes up in a table in memory and in
 // the runs. The journal keeps a segment until all its hashes are durable in runs.
 //
+// With an FS that [Sealed] made, everything is encrypted on its way to the disk, and each packet has a key of its own besides, in a key page
+// that is rewritten in place when the packet is erased.
+//
 // The layout on disk, byte by byte, and what happens at each crash point: docs/store.md.
 //
 // # Caveats
 //
 // A sync that fails makes the store fail for good (ErrFailed): the state of the disk is unknown until the store is
-// opened again. Erased packets stay readable in their segment until it is reclaimed; [Store.Sweep] forces that.
+// opened again. Erased packets stay in their segment until it is reclaimed, in clear readable; [Store.Sweep] forces that. Encryption keeps
+// secrets; it does not notice who changes the disk.
 // The store knows no clock: every time it stores comes from the caller, who rounds it to the mix interval.
 package store

@@ -139,7 +139,7 @@ func (k *keyPage) grow(n int) error {
 		return fmt.Errorf("key page: %w", err)
 	}
 	// Before a packet uses them: what the index promises to find must be there.
-	if err := k.f.Sync(); err != nil {
+	if err := errors.Join(k.f.Sync(), k.fs.Stamp(k.path)); err != nil {
 		return fmt.Errorf("%w: sync key page: %w", ErrFailed, err)
 	}
 	// The lowest first.
