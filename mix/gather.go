@@ -93,7 +93,13 @@ func (d *dispatcher) gather(ctx context.Context, queue string) ended {
 	g := gathering{ended: ended{queue: queue, due: now.Add(gatherAgain)}, d: d, now: now, since: nextMidnight(now)}
 	// What was taken once is not lost by a change of the configuration.
 	d.pool.SetLimits(reassemble.Limits{Size: math.MaxUint32, Bytes: math.MaxInt64, Messages: math.MaxInt})
-	if g.fatal = d.recall(ctx); g.fatal != nil || ctx.Err() != nil {
+	switch err := d.recall(ctx); {
+	case errors.Is(err, store.ErrFull):
+		d.mix.warnFull()
+		g.due = now.Add(pause)
+		return g.ended
+	case err != nil || ctx.Err() != nil:
+		g.fatal = err
 		return g.ended
 	}
 	wait := defaultKeep
