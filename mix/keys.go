@@ -129,32 +129,37 @@ func keyPEM(key *rsa.PrivateKey) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-// readKey reads an RSA key in PEM: PKCS#8, or the PKCS#1 that old versions of OpenSSL write.
+// readKey reads a key file; see ParseKey.
 func readKey(path string) (*rsa.PrivateKey, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read private key: %w", err)
 	}
 	defer clear(data)
-	block, _ := pem.Decode(data)
-	if block == nil {
-		return nil, fmt.Errorf("%s holds no private key in PEM form", path)
-	}
-	defer clear(block.Bytes)
-	if block.Type == "RSA PRIVATE KEY" {
-		key, err := x509.ParsePKCS1PrivateKey(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		return key, nil
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, err := ParseKey(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	return key, nil
+}
+
+// ParseKey reads an RSA key in PEM: PKCS#8, or the PKCS#1 that old versions of OpenSSL write.
+func ParseKey(text []byte) (*rsa.PrivateKey, error) {
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, errors.New("it holds no private key in PEM form")
+	}
+	defer clear(block.Bytes)
+	if block.Type == "RSA PRIVATE KEY" {
+		return x509.ParsePKCS1PrivateKey(block.Bytes)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
 	key, ok := parsed.(*rsa.PrivateKey)
 	if !ok {
-		return nil, fmt.Errorf("%s holds a key that is not RSA", path)
+		return nil, errors.New("it holds a key that is not RSA")
 	}
 	return key, nil
 }
@@ -321,27 +326,42 @@ func (r *keyRing) create(now, after time.Time) (*keySet, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(r.dir, name)
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return nil, err
-	}
-	log, err := r.store.CreateLog(filepath.Join(dir, replayDir), name)
+	dir, err := r.install(name, key, text, nil)
 	if err != nil {
 		return nil, err
 	}
+	return r.loadSet(dir)
+}
+
+// install writes a key set whose replay log holds what the key has opened before.
+func (r *keyRing) install(name string, key *rsa.PrivateKey, text []byte, seen [][20]byte) (dir string, err error) {
+	dir = filepath.Join(r.dir, name)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", err
+	}
+	log, err := r.store.CreateLog(filepath.Join(dir, replayDir), name)
+	if err != nil {
+		return "", err
+	}
+	for part := range slices.Chunk(seen, 10_000) {
+		entries := make([]store.Entry, len(part))
+		for i, h := range part {
+			entries[i] = store.Entry{Log: log, Replay: h}
+		}
+		if _, err := r.store.Commit(entries); err != nil {
+			return "", err
+		}
+	}
 	if err := r.store.CloseLog(log); err != nil {
-		return nil, err
+		return "", err
 	}
 	if err := durable.WriteFile(filepath.Join(dir, descriptorFile), text, 0o644); err != nil {
-		return nil, err
+		return "", err
 	}
 	if err := durable.SyncDir(r.dir); err != nil {
-		return nil, err
+		return "", err
 	}
-	if err := writeKey(filepath.Join(dir, packetKeyFile), key); err != nil {
-		return nil, err
-	}
-	return r.loadSet(dir)
+	return dir, writeKey(filepath.Join(dir, packetKeyFile), key)
 }
 
 // nextName returns the name after the highest one that was in use.

@@ -66,7 +66,10 @@ type Mix struct {
 
 // Open prepares a mix: it reads its keys and store, or on the first start makes them, and brings the descriptor up to date. Another
 // process that has the mix open makes it fail with store.ErrLocked.
-func Open(cfg Config) (_ *Mix, err error) {
+func Open(cfg Config) (*Mix, error) { return open(cfg, nil) }
+
+// open is Open with something to do before the keys are loaded.
+func open(cfg Config, prepare func(*keyRing) error) (_ *Mix, err error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
@@ -103,6 +106,11 @@ func Open(cfg Config) (_ *Mix, err error) {
 	}
 	if m.dirs, err = newDirectories(&m.cfg); err != nil {
 		return nil, err
+	}
+	if prepare != nil {
+		if err := prepare(m.ring); err != nil {
+			return nil, err
+		}
 	}
 	if err := m.ring.load(); err != nil {
 		return nil, err

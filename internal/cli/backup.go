@@ -147,7 +147,7 @@ func movedText(day, target string) string {
 
 func sayMissing(s *streams, missing []string) {
 	for _, what := range missing {
-		s.warn("not in the backup, since it does not exist: %s", what)
+		caution(s, "not in the backup, since it does not exist: %s", what)
 	}
 }
 
@@ -285,7 +285,7 @@ func restoreBackup(ctx context.Context, s *streams, configFile, archive string, 
 	}
 	if a.Manifest.Kind == backup.Move {
 		if err := os.Rename(archive, archive+usedSuffix); err != nil {
-			s.warn("this backup must not be restored a second time, and it could not be renamed: %v", err)
+			caution(s, "this backup must not be restored a second time, and it could not be renamed: %v", err)
 		}
 		s.say("It has the packet keys, replay logs and packets that it had. Destroy all copies of the backup, and the old base directory.")
 	} else if cfg.IncomingMMTP.Enabled {
@@ -371,4 +371,9 @@ func (o *restoreOptions) keys(ctx context.Context, s *streams, archive *os.File)
 	}
 	i, err := backup.PassphraseIdentity(text)
 	return []age.Identity{i}, err
+}
+
+// caution says what must not be missed, however quiet the program is to be.
+func caution(s *streams, format string, args ...any) {
+	_, _ = fmt.Fprintf(s.err, "Warning: "+format+".\n", args...)
 }

@@ -63,18 +63,13 @@ func initMix(ctx context.Context, s *streams, file string, o initOptions) error 
 	if err != nil {
 		return fmt.Errorf("find the home directory: %w", err)
 	}
-	root := os.Geteuid() == 0
 	if file == "" {
 		file = usualConfig(home)
 	}
 	if _, err := os.Lstat(file); err == nil && !o.overwrite {
 		return fmt.Errorf("%s exists already; to replace it give --overwrite, to make another one --config", file)
 	}
-	base := filepath.Join(home, ".mixminiond")
-	if root {
-		base = "/var/lib/mixminion"
-	}
-	cfg, err := askConfig(ctx, s, o, base)
+	cfg, err := askConfig(ctx, s, o, usualBase(home))
 	if err != nil {
 		return err
 	}
@@ -107,6 +102,14 @@ func initMix(ctx context.Context, s *streams, file string, o initOptions) error 
 	s.say("  mixminiond start -f %s   runs it", file)
 	s.say("  Give %s to those who are to use it.", filepath.Join(paths.KeyDir, mix.CurrentDescriptorFile))
 	return nil
+}
+
+// usualBase is the base directory of a new mix.
+func usualBase(home string) string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/mixminion"
+	}
+	return filepath.Join(home, ".mixminiond")
 }
 
 // usualConfig is where a new configuration goes.

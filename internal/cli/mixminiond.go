@@ -39,7 +39,7 @@ func newMixminiond(s *streams) *cobra.Command {
 	root.PersistentFlags().BoolVarP(&s.quiet, "quiet", "Q", false, "say nothing but errors")
 	root.AddCommand(newInit(s, &configFile), newStart(s, &configFile), newDirectory(s, &configFile), newCheck(s, &configFile))
 	addControl(root, s, &configFile)
-	root.AddCommand(newBackup(s, &configFile), newRestore(s, &configFile))
+	root.AddCommand(newBackup(s, &configFile), newRestore(s, &configFile), newImport(s, &configFile))
 	root.AddCommand(newKeys(s, &configFile), newDescriptor(s, &configFile), newStats(s, &configFile), newMail(s, &configFile))
 	root.AddCommand(newOptOut(s, &configFile), newGateway(s, &configFile))
 	root.AddCommand(newVersion(s, "Mixminiond"), newCompletion(s, "mixminiond"))
@@ -129,11 +129,16 @@ func closeAll(listeners []net.Listener) (err error) {
 	return err
 }
 
+// configPlaces are where a configuration is looked for.
+func configPlaces(home string) []string {
+	return []string{filepath.Join(home, ".mixminiond.conf"), filepath.Join(home, "etc", "mixminiond.conf"),
+		"/etc/mixminiond.conf", "/etc/mixminion/mixminiond.conf"}
+}
+
 func readServerConfig(file, home string) (*config.Server, string, error) {
 	places := []string{file}
 	if file == "" {
-		places = []string{filepath.Join(home, ".mixminiond.conf"), filepath.Join(home, "etc", "mixminiond.conf"),
-			"/etc/mixminiond.conf", "/etc/mixminion/mixminiond.conf"}
+		places = configPlaces(home)
 	}
 	for _, place := range places {
 		data, err := readLimited(place, maxConfig)

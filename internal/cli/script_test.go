@@ -57,6 +57,8 @@ func TestScripts(t *testing.T) {
 			"uploaded":        uploadedBy,
 			"cmpre":           compareLines,
 			"damage":          damageFile,
+
+			"oldbase": oldBase,
 		},
 		RequireExplicitExec: true,
 		Condition:           condition,
