@@ -197,6 +197,7 @@ func TestForms(t *testing.T) {
 		{"the first good one", func(b *packet.SURB) []byte {
 			return letter(text + armored(newBlock(t, start.AddDate(0, 0, -1)), b, goodBlock(t)))
 		}, text},
+		{"a block without end before", func(b *packet.SURB) []byte { return letter(text + beginBlock + "\n" + armored(b)) }, text + beginBlock + "\n"},
 		{"damaged blocks before", func(b *packet.SURB) []byte {
 			return letter(text + beginBlock + "\nVersion: 0.2\n\nAAAA\n" + endBlock + "\n" + armored(b))
 		}, text},

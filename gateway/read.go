@@ -187,6 +187,9 @@ func (r *reader) takeBlocks(text string) string {
 		end := -1
 		for j := i; j < min(len(lines), i+maxBlockLines) && end < 0; j++ {
 			line := unquoted(lines[j])
+			if j > i && line == beginBlock {
+				break // also so that many of them cost no more than their lines
+			}
 			block.WriteString(line + "\n")
 			if line == endBlock {
 				end = j
