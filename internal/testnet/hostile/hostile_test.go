@@ -69,9 +69,10 @@ func TestHostilePeers(t *testing.T) {
 			idle := m.memory(t)
 			attack := startAttack(m.addr, *hostile)
 			defer attack.stop()
-			// With room for all, the attack is on when most of them hold a connection; else when all have tried twice.
+			// With room for all, the attack is on when half of them hold a connection: of the 16 sorts the mix throws 5 out at once, and they come again,
+			// as do those who reset. Else it is on when all have tried twice.
 			eventually(t, "the attack is on", func() bool {
-				return attack.open.Load() >= int64(*hostile)*3/4 || c.limits == "" && attack.made.Load() >= 2*int64(*hostile)
+				return attack.open.Load() >= int64(*hostile)/2 || c.limits == "" && attack.made.Load() >= 2*int64(*hostile)
 			})
 			begun := time.Now()
 			m.sendAll(t, honest)
