@@ -129,6 +129,9 @@ func moveTo(s *streams, src *backup.Source, target, base string, to []age.Recipi
 	}
 	sayMissing(s, missing)
 	s.say("%s is in %s now, with its packet keys, replay logs and packets, and starts here no more.", m.Nickname, target)
+	if key := src.Config.Main.StoreKey; key.From != config.StoreKeyNone {
+		caution(s, "its packets are encrypted. Take along what StoreKey names (%s): it is not in the file, and without it they cannot be read", key.String())
+	}
 	s.say("Bring the file to the other machine, and there: mixminiond restore %s", filepath.Base(target))
 	s.say("When it runs there, destroy the file and all its copies, and remove %s.", base)
 	return nil

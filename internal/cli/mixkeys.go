@@ -101,6 +101,7 @@ func newKeys(s *streams, configFile *string) *cobra.Command {
 		},
 	}
 	destroy.Flags().BoolVar(&sure, "yes", false, "really do it")
+	var p passphrase
 	rotate := &cobra.Command{
 		Use:   "rotate [now]",
 		Short: "Begin a new packet key now",
@@ -111,13 +112,14 @@ func newKeys(s *streams, configFile *string) *cobra.Command {
 			"possible. The mix may run or not.",
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"now"},
-		RunE:      func(cmd *cobra.Command, _ []string) error { return rotateKeys(cmd.Context(), s, *configFile) },
+		RunE:      func(cmd *cobra.Command, _ []string) error { return rotateKeys(cmd.Context(), s, *configFile, p) },
 	}
+	p.registerStore(rotate)
 	root.AddCommand(list, rotate, destroy)
 	return root
 }
 
-func rotateKeys(ctx context.Context, s *streams, configFile string) error {
+func rotateKeys(ctx context.Context, s *streams, configFile string, p passphrase) error {
 	base, err := baseDir(configFile)
 	if err != nil {
 		return err
@@ -125,11 +127,7 @@ func rotateKeys(ctx context.Context, s *streams, configFile string) error {
 	var r rotated
 	err = control.Call(ctx, base, askRotateKeys, nil, &r)
 	if errors.Is(err, control.ErrNotRunning) {
-		var c mix.Config
-		if c, err = mixConfig(configFile); err != nil {
-			return err
-		}
-		if r.Name, err = rotateStopped(c, base); err == nil {
+		if r.Name, err = rotateStopped(ctx, s, configFile, base, p); err == nil {
 			s.say("%s is in use from now on. The mix does not run: the next start publishes it.", r.Name)
 		}
 		return err
@@ -141,12 +139,27 @@ func rotateKeys(ctx context.Context, s *streams, configFile string) error {
 }
 
 // rotateStopped does it for a mix that does not run.
-func rotateStopped(c mix.Config, base string) (name string, err error) {
+func rotateStopped(ctx context.Context, s *streams, configFile, base string, p passphrase) (name string, err error) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("find the home directory: %w", err)
+	}
+	cfg, _, err := readServerConfig(configFile, home)
+	if err != nil {
+		return "", err
+	}
+	c, err := mixConfig(configFile)
+	if err != nil {
+		return "", err
+	}
 	lock, err := lockBase(base)
 	if err != nil {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
+	if c.Vault, err = unlock(ctx, s, cfg, home, p); err != nil {
+		return "", err
+	}
 	return mix.RotateStopped(c)
 }
 

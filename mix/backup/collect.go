@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mixminion/internal/config"
+	"mixminion/internal/vault"
 )
 
 // A Source is what an archive is made of.
@@ -170,6 +171,10 @@ func moveItems(paths *config.ServerPaths) (items []Item, err error) {
 	}
 	if err := add("queue", paths.QueueDir); err != nil {
 		return nil, err
+	}
+	// Still locked: what unlocks it stays with the operator.
+	if file := filepath.Join(paths.BaseDir, vault.FileName); exists(file) {
+		items = append(items, Item{Name: "vault/" + vault.FileName, File: file})
 	}
 	if exists(paths.StatsFile) {
 		items = append(items, Item{Name: "stats", File: paths.StatsFile})

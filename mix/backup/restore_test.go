@@ -27,7 +27,7 @@ func source(t *testing.T) (*Source, string) {
 		"keys/identity.key": "the identity", "keys/key_0001/mix.key": "a packet key", "keys/key_0001/replay/manifest": "a log",
 		"keys/key_0001/ServerDesc": "descriptor", "keys/current-desc": "descriptors",
 		"work/queues/0000000001.seg": "packets", "work/queues/lock": "", "work/queues/ballast": "random", "work/queues/x.tmp": "half",
-		"stats": "counts", "log": "lines", "optout/list": "hashes", "optout/key": "k", "optout/lock": "",
+		"stats": "counts", "vault": "a wrapped key", "log": "lines", "optout/list": "hashes", "optout/key": "k", "optout/lock": "",
 		"gateway/blocks-2951/manifest": "another log",
 		"lists/black":                  "somebody", "directory/identity.key": "the authority", "directory/decisions": "yes and no", "directory/descriptors/x": "d",
 	} {
@@ -102,7 +102,7 @@ func TestRestore(t *testing.T) {
 	s, base := source(t)
 	before := files(t, base)
 	never := []string{"work/queues/lock", "work/queues/ballast", "work/queues/x.tmp", "optout/lock", "log", "keys/current-desc", "directory/descriptors/x"}
-	moving := []string{"keys/key_0001/mix.key", "keys/key_0001/replay/manifest", "keys/key_0001/ServerDesc", "work/queues/0000000001.seg", "stats", "gateway/blocks-2951/manifest"}
+	moving := []string{"keys/key_0001/mix.key", "keys/key_0001/replay/manifest", "keys/key_0001/ServerDesc", "work/queues/0000000001.seg", "stats", "vault", "gateway/blocks-2951/manifest"}
 	for kind, without := range map[Kind][]string{Identity: append(never[:len(never):len(never)], moving...), Move: never} {
 		data, read := s.archive(t, kind)
 		a, err := read(data)
