@@ -1,6 +1,7 @@
 package mix_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -229,5 +230,50 @@ func TestReplySurvivesKill(t *testing.T) {
 	r.cfg = cfg
 	if pool, _ := r.stored(); pool != 1 {
 		t.Errorf("%d packets in the pool", pool)
+	}
+}
+
+// A mix that is given a StoreKey encrypts its logs of used blocks, too, and forgets none.
+func TestReplyLogsAreEncrypted(t *testing.T) {
+	r, path := replyRig(t, nil)
+	r.open()
+	block := newBlock(t, path, start.Add(7*day))
+	if err := reply(r, "1", block); err != nil {
+		t.Fatal(err)
+	}
+	r.close()
+	clear := func() (n int) {
+		t.Helper()
+		manifests, err := filepath.Glob(filepath.Join(r.cfg.BlocksDir, "blocks-*", "manifest"))
+		if err != nil || len(manifests) == 0 {
+			t.Fatal(manifests, err)
+		}
+		for _, m := range manifests {
+			b, err := os.ReadFile(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Contains(b, []byte("blocks-")) {
+				n++
+			}
+		}
+		return n
+	}
+	if clear() == 0 {
+		t.Error("the logs are not where the test looks")
+	}
+	var err error
+	if r.cfg.Vault, err = testVault(filepath.Dir(r.cfg.KeyDir)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		r.open()
+		if err := r.mix.BlockUsable(block); !errors.Is(err, mix.ErrBlockUsed) {
+			t.Errorf("the used block: %v", err)
+		}
+		r.close()
+		if n := clear(); n != 0 {
+			t.Errorf("%d logs in clear", n)
+		}
 	}
 }
