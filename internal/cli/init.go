@@ -197,11 +197,6 @@ func askConfig(ctx context.Context, s *streams, o initOptions, base string) (*co
 		{flag: "--base-dir", given: o.baseDir, usual: base, set: func(text string) error { return setBaseDir(cfg, text) },
 			prompt: "Directory for its files"},
 	}
-	if o.storeKey != "" {
-		if err := cfg.Main.StoreKey.Set(o.storeKey); err != nil {
-			return nil, fmt.Errorf("--store-key: %w", err)
-		}
-	}
 	if !o.noExit {
 		questions = append(questions, question{flag: "--smtp or --no-exit", given: o.smtp,
 			prompt: "Mail server that takes the messages to deliver, host or host:port, or \"none\" to pass packets on only",
@@ -212,6 +207,8 @@ func askConfig(ctx context.Context, s *streams, o initOptions, base string) (*co
 				return nil
 			}})
 	}
+	questions = append(questions, question{flag: "--store-key", given: o.storeKey, usual: "none", set: cfg.Main.StoreKey.Set,
+		prompt: "What unlocks the encryption of waiting packets at each start: file NAME, passphrase, credential NAME, or none"})
 	if o.port != "" {
 		if err := in.Port.Set(o.port); err != nil {
 			return nil, fmt.Errorf("--port: %w", err)

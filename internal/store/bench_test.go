@@ -167,7 +167,12 @@ func benchRead(b *testing.B, fs FS) {
 
 // benchOpen measures start-up with n packets of the given size in 100 queues, after kill -9.
 func benchOpen(b *testing.B, n, size int) {
-	s, l, dir := benchStore(b, Options{})
+	b.Run("form=clear", func(b *testing.B) { benchOpenOn(b, n, size, OS) })
+	b.Run("form=sealed", func(b *testing.B) { benchOpenOn(b, n, size, sealedOptions(b, testSealKey).FS) })
+}
+
+func benchOpenOn(b *testing.B, n, size int, fs FS) {
+	s, l, dir := benchStore(b, Options{FS: fs})
 	r := rand.New(rand.NewPCG(1, 2))
 	body := make([]byte, size)
 	const tick = 100
@@ -190,7 +195,7 @@ func benchOpen(b *testing.B, n, size int) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		s, err := Open(filepath.Join(dir, "store"), Options{Manual: true})
+		s, err := Open(filepath.Join(dir, "store"), Options{FS: fs, Manual: true})
 		if err != nil {
 			b.Fatal(err)
 		}

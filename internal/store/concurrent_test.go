@@ -19,8 +19,13 @@ import (
 // TestConcurrentUse lets a mix's worth of goroutines work on one store with its background work running: ticks, a
 // batcher, two senders, a sweeper. Every accepted packet must leave exactly once.
 func TestConcurrentUse(t *testing.T) {
+	t.Run("clear", func(t *testing.T) { testConcurrentUse(t, OS) })
+	t.Run("sealed", func(t *testing.T) { testConcurrentUse(t, sealedOptions(t, testSealKey).FS) })
+}
+
+func testConcurrentUse(t *testing.T, disk FS) {
 	dir := t.TempDir()
-	opts := Options{SegmentBytes: 64 << 10, RunEntries: 64}
+	opts := Options{FS: disk, SegmentBytes: 64 << 10, RunEntries: 64}
 	s := openTest(t, filepath.Join(dir, "store"), opts)
 	l := createLog(t, s, filepath.Join(dir, "replay"))
 	const ticks, perTick = 150, 8
@@ -115,8 +120,8 @@ func TestConcurrentUse(t *testing.T) {
 	}
 	mustClose(t, s)
 	for _, check := range []func() ([]Damage, error){
-		func() ([]Damage, error) { r, err := Check(nil, filepath.Join(dir, "store")); return r.Damage, err },
-		func() ([]Damage, error) { r, err := CheckLog(nil, filepath.Join(dir, "replay")); return r.Damage, err },
+		func() ([]Damage, error) { r, err := Check(disk, filepath.Join(dir, "store")); return r.Damage, err },
+		func() ([]Damage, error) { r, err := CheckLog(disk, filepath.Join(dir, "replay")); return r.Damage, err },
 	} {
 		if damage, err := check(); err != nil || len(damage) > 0 {
 			t.Errorf("check: %v, %v", damage, err)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"os"
 	"reflect"
 	"testing"
 )
@@ -33,6 +34,8 @@ var testRecords = []record{
 	{kind: kindMove, queues: []string{"a"}, moves: []moveEntry{{1, 300, 0}, {2, 600, 0}}},
 	{kind: kindNote, notes: []noteEntry{{1, 300, 4}}},
 	{kind: kindDone, dones: []ID{1, 2, 3}},
+	{kind: kindSealed, queues: []string{""}, puts: []putEntry{{3, 300, 0, 0, 5, 0}, {4, 300, 0, 0, 0, 0}}, keys: []uint32{9, 1},
+		groups: []hashGroup{{logID{1}, bytes.Repeat([]byte{7}, 20)}}},
 }
 
 func TestRecordRoundTrip(t *testing.T) {
@@ -327,4 +330,36 @@ func TestRunRoundTrip(t *testing.T) {
 	if err := r.load(logID{2}); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("run of another log: %v", err)
 	}
+}
+
+// FuzzSealedFile opens any bytes as an encrypted file and as a key page.
+func FuzzSealedFile(f *testing.F) {
+	fs, err := Sealed(nil, testSealKey)
+	if err != nil {
+		f.Fatal(err)
+	}
+	keys := &fs.(*sealedFS).keys
+	f.Add(append(keys.newHead(sealMagic), "content"...))
+	f.Add(append(keys.newHead(pageMagic), make([]byte, 100)...))
+	f.Add(keys.newHead(sealMagic)[:sealHalfLen])
+	f.Add([]byte("MXSEG\x00\x00\x01 in clear"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		file, err := fs.(*sealedFS).open(&memFile{b}, false)
+		if err != nil {
+			if !errors.Is(err, ErrKey) {
+				t.Errorf("open: %v", err)
+			}
+			return
+		}
+		if size, err := file.Size(); err != nil || isSealed(file) && size != int64(len(b))-sealHeadLen {
+			t.Errorf("size %d of %d bytes, %v", size, len(b), err)
+		}
+		page := &keyPage{f: &memFile{b}, wrap: keys.packets}
+		if err := page.load(keys, os.O_RDONLY); err != nil && !errors.Is(err, ErrKey) {
+			t.Errorf("load: %v", err)
+		}
+		if end := slotOffset(page.slots + 1); end > int64(max(len(b), sealHeadLen)) {
+			t.Errorf("%d slots in %d bytes", page.slots, len(b))
+		}
+	})
 }

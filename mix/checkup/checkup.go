@@ -75,6 +75,7 @@ func Run(ctx context.Context, cfg *config.Server, home string, host Host) []Find
 	c := &checker{ctx: ctx, cfg: cfg, home: home, paths: cfg.Paths(home), host: host.orReal()}
 	c.configuration()
 	c.files()
+	c.storeKey()
 	c.disk()
 	if cfg.IncomingMMTP.Enabled {
 		c.name()
