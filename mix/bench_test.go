@@ -151,7 +151,7 @@ type countingHop struct{ arrived chan<- struct{} }
 
 func (countingHop) Room() bool { return true }
 func (h countingHop) Handle(_ mmtp.Kind, p *packet.Packet, ack func(bool)) {
-	if p != nil {
+	if p != nil { // padding does not count
 		mmtp.Recycle(p)
 		h.arrived <- struct{}{}
 	}
