@@ -47,6 +47,8 @@ type Config struct {
 
 	// Vault, if not nil, is the master key under which packets and replay logs are encrypted on the disk.
 	Vault *vault.Vault
+	// EncryptIdentityKey and EncryptPrivateKey say whether the identity key and the packet keys are; then there is a Vault.
+	EncryptIdentityKey, EncryptPrivateKey bool
 
 	// StatsFile is where counts are written after each StatsInterval, in whole hours, if LogStats; with "" nothing is counted.
 	StatsFile     string

@@ -27,8 +27,8 @@ func FromConfig(c *config.Server, home, software string, log *slog.Logger) (Conf
 		Nickname: string(c.Main.Nickname), Contact: string(c.Main.ContactEmail),
 		ContactFingerprint: c.Main.ContactFingerprint, Comments: c.Main.Comments, Family: c.Main.MyFamily, Software: software,
 		StatsFile: paths.StatsFile, StatsInterval: c.Main.StatsInterval.Duration(), LogStats: c.Main.LogStats,
-		IdentityKeyBits: c.Main.IdentityKeyBits,
-		KeyLifetime:     c.Main.PublicKeyLifetime.Duration(), KeyOverlap: c.Main.PublicKeyOverlap.Duration(),
+		IdentityKeyBits: c.Main.IdentityKeyBits, EncryptIdentityKey: c.Main.EncryptIdentityKey, EncryptPrivateKey: c.Main.EncryptPrivateKey,
+		KeyLifetime: c.Main.PublicKeyLifetime.Duration(), KeyOverlap: c.Main.PublicKeyOverlap.Duration(),
 		Hostname: string(c.IncomingMMTP.Hostname), Port: uint16(c.IncomingMMTP.Port),
 		IncomingLinks: directory.MMTPProtocols(c.IncomingMMTP.IPv4, c.IncomingMMTP.ListenIP6.IsValid()),
 		Incoming: mmtp.Limits{

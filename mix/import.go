@@ -28,7 +28,7 @@ func Import(c Config, identity *rsa.PrivateKey, keys []ImportedKey) (err error) 
 			return fmt.Errorf("make directory: %w", err)
 		}
 	}
-	if err := writeKey(filepath.Join(c.KeyDir, identityFile), identity); err != nil {
+	if err := c.keyFiles().write(filepath.Join(c.KeyDir, identityFile), identityFile, identity, c.EncryptIdentityKey); err != nil {
 		return err
 	}
 	m, err := open(c, func(r *keyRing) error {

@@ -20,6 +20,7 @@ import (
 	"mixminion/internal/crypt"
 	"mixminion/internal/store"
 	"mixminion/internal/store/durable"
+	"mixminion/internal/vault"
 )
 
 // A key set is one packet key with all that belongs to it: the descriptor that announces it and the replay log of what it opened. They
@@ -72,9 +73,9 @@ var ErrNoIdentity = errors.New("the identity key is missing though there are pac
 var errNoKey = errors.New("no packet key")
 
 // loadIdentity reads the identity key, or makes one of the given size on the first start.
-func loadIdentity(dir string, bits int) (key *rsa.PrivateKey, fresh bool, err error) {
+func loadIdentity(files keyFiles, dir string, bits int) (key *rsa.PrivateKey, fresh bool, err error) {
 	path := filepath.Join(dir, identityFile)
-	key, err = readKey(path)
+	key, err = files.load(path, identityFile, files.sealIdentity)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, false, err
 	}
@@ -84,12 +85,15 @@ func loadIdentity(dir string, bits int) (key *rsa.PrivateKey, fresh bool, err er
 	if key, err = crypt.GenerateKey(bits); err != nil {
 		return nil, false, err
 	}
-	return key, true, writeKey(path, key)
+	return key, true, files.write(path, identityFile, key, files.sealIdentity)
 }
 
 // CheckIdentity tells what is wrong with the identity key in a key directory. That there are no keys at all yet is not wrong.
 func CheckIdentity(dir string) error {
-	_, err := readKey(filepath.Join(dir, identityFile))
+	_, _, err := keyFiles{}.read(filepath.Join(dir, identityFile), identityFile)
+	if errors.Is(err, ErrKeySealed) {
+		return nil // only the start can tell
+	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -101,23 +105,14 @@ func CheckIdentity(dir string) error {
 }
 
 // IdentityPEM returns the identity key in a key directory, as it goes into a backup, and its fingerprint. An error that matches fs.ErrNotExist
-// says that there is none yet.
-func IdentityPEM(dir string) (text []byte, fingerprint string, err error) {
-	key, err := readKey(filepath.Join(dir, identityFile))
+// says that there is none yet; one that matches ErrKeySealed, that it is encrypted, and unlocked is nil.
+func IdentityPEM(dir string, unlocked *vault.Vault) (text []byte, fingerprint string, err error) {
+	key, _, err := keyFiles{vault: unlocked}.read(filepath.Join(dir, identityFile), identityFile)
 	if err != nil {
 		return nil, "", err
 	}
 	text, err = keyPEM(key)
 	return text, crypt.NewKeyID(&key.PublicKey).Fingerprint(), err
-}
-
-func writeKey(path string, key *rsa.PrivateKey) error {
-	text, err := keyPEM(key)
-	if err != nil {
-		return err
-	}
-	defer clear(text)
-	return durable.WriteFile(path, text, 0o600)
 }
 
 func keyPEM(key *rsa.PrivateKey) ([]byte, error) {
@@ -127,20 +122,6 @@ func keyPEM(key *rsa.PrivateKey) ([]byte, error) {
 	}
 	defer clear(der)
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
-}
-
-// readKey reads a key file; see ParseKey.
-func readKey(path string) (*rsa.PrivateKey, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read private key: %w", err)
-	}
-	defer clear(data)
-	key, err := ParseKey(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return key, nil
 }
 
 // ParseKey reads an RSA key in PEM: PKCS#8, or the PKCS#1 that old versions of OpenSSL write.
@@ -168,6 +149,7 @@ func ParseKey(text []byte) (*rsa.PrivateKey, error) {
 // under Mix.keyUse, since others read them.
 type keyRing struct {
 	dir      string
+	files    keyFiles
 	identity *rsa.PrivateKey
 	provider crypt.Provider
 	store    *store.Store
@@ -211,7 +193,7 @@ func (r *keyRing) load() error {
 }
 
 func (r *keyRing) loadSet(dir string) (*keySet, error) {
-	key, err := readKey(filepath.Join(dir, packetKeyFile))
+	key, err := r.files.load(filepath.Join(dir, packetKeyFile), sealedName(dir), r.files.sealPacket)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errNoKey
 	}
@@ -361,7 +343,7 @@ func (r *keyRing) install(name string, key *rsa.PrivateKey, text []byte, seen []
 	if err := durable.SyncDir(r.dir); err != nil {
 		return "", err
 	}
-	return dir, writeKey(filepath.Join(dir, packetKeyFile), key)
+	return dir, r.files.write(filepath.Join(dir, packetKeyFile), sealedName(dir), key, r.files.sealPacket)
 }
 
 // nextName returns the name after the highest one that was in use.

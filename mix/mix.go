@@ -94,14 +94,14 @@ func open(cfg Config, prepare func(*keyRing) error) (_ *Mix, err error) {
 			err = errors.Join(err, m.store.Close())
 		}
 	}()
-	identity, fresh, err := loadIdentity(cfg.KeyDir, max(cfg.IdentityKeyBits, packetKeyBits))
+	identity, fresh, err := loadIdentity(cfg.keyFiles(), cfg.KeyDir, max(cfg.IdentityKeyBits, packetKeyBits))
 	if err != nil {
 		return nil, err
 	}
 	m.fresh = fresh
 	m.keyID = crypt.NewKeyID(&identity.PublicKey)
 	m.ring = &keyRing{
-		dir: cfg.KeyDir, identity: identity, provider: cfg.Provider, store: m.store,
+		dir: cfg.KeyDir, files: cfg.keyFiles(), identity: identity, provider: cfg.Provider, store: m.store,
 		describe: m.describe, log: m.cfg.Logger, lifetime: cfg.KeyLifetime, overlap: cfg.KeyOverlap,
 	}
 	if m.dirs, err = newDirectories(&m.cfg); err != nil {

@@ -21,6 +21,7 @@ import (
 )
 
 type backupOptions struct {
+	store      passphrase // that StoreKey asks for
 	recipients []string
 	passphrase passphrase
 	move       bool
@@ -47,6 +48,7 @@ func newBackup(s *streams, configFile *string) *cobra.Command {
 	f := cmd.Flags()
 	f.StringArrayVarP(&o.recipients, "recipient", "r", nil, "encrypt to this public key of age, `KEY`, and not to a passphrase; may be given again")
 	f.IntVar(&o.passphrase.fd, "passphrase-fd", -1, "read the passphrase, one line, from descriptor `N`")
+	f.IntVar(&o.store.fd, "store-passphrase-fd", -1, "read the passphrase that [Server] StoreKey asks for, one line, from descriptor `N`")
 	f.BoolVar(&o.move, "move", false, "move the mix, with packet keys and packets, which must not run")
 	return cmd
 }
@@ -77,7 +79,18 @@ func writeBackup(ctx context.Context, s *streams, configFile, target string, o b
 		defer func() { err = errors.Join(err, lock.Close()) }()
 	}
 	if cfg.IncomingMMTP.Enabled {
-		src.Identity, src.Fingerprint, err = mix.IdentityPEM(paths.KeyDir)
+		src.Identity, src.Fingerprint, err = mix.IdentityPEM(paths.KeyDir, nil)
+		switch {
+		case errors.Is(err, mix.ErrKeySealed) && o.move:
+			// What it is encrypted with goes along, locked.
+			src.Identity, err = os.ReadFile(filepath.Join(paths.KeyDir, "identity.key"))
+		case errors.Is(err, mix.ErrKeySealed):
+			unlocked, uerr := unlock(ctx, s, cfg, home, o.store)
+			if uerr != nil {
+				return uerr
+			}
+			src.Identity, src.Fingerprint, err = mix.IdentityPEM(paths.KeyDir, unlocked)
+		}
 		if errors.Is(err, fs.ErrNotExist) {
 			return errors.New("there is nothing worth a backup yet: mixminiond init or the first start make the identity key")
 		}

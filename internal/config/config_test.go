@@ -392,7 +392,6 @@ func TestWarnings(t *testing.T) {
 		{"rate", server + "MixPoolRate: 0.9\n" + network, "MixPoolRate: is 90%"},
 		{"log", server + "LogLevel: trace\n" + network, "TRACE writes more"},
 		{"local", server + "Mode: local\n" + network, "relay for everybody"},
-		{"encrypted key", server + "EncryptPrivateKey: yes\n" + network, "EncryptPrivateKey: not available in this version"},
 		{"module", server + "Module: a.b\n" + network, "Module: not available in this version"},
 		{"pinger", server + network + "[Pinging]\nEnabled: yes\n", "f:10: [Pinging] not available in this version"},
 		{"no pinger", server + network + "[Pinging]\nEnabled: no\n", ""},

@@ -45,6 +45,15 @@ func (m *Main) check(p *problems) {
 	if m.BaseDir == "" {
 		p.add(in, "BaseDir", "is missing; name a directory for the files of this mix")
 	}
+	if m.StoreKey.From == StoreKeyNone {
+		const need = "is yes, and nothing says what unlocks the keys at the start: set StoreKey, for example to \"file /etc/mixminion/store.key\""
+		if m.EncryptIdentityKey {
+			p.add(in, "EncryptIdentityKey", need)
+		}
+		if m.EncryptPrivateKey {
+			p.add(in, "EncryptPrivateKey", need)
+		}
+	}
 	if m.IdentityKeyBits < 2048 || m.IdentityKeyBits > 4096 {
 		p.add(in, "IdentityKeyBits", "is %d; it must be from 2048 to 4096", m.IdentityKeyBits)
 	}

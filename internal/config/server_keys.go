@@ -165,10 +165,10 @@ func (m *Main) keys() []Key {
 			Doc: "What unlocks, at each start, the master key under which waiting packets and replay logs are encrypted: file NAME, a file of 32 random bytes or more, " +
 				"on a device that is not taken together with this disk; passphrase; credential NAME, which systemd passes to the service; " +
 				"or none, and they lie in clear."},
-		{Name: "EncryptIdentityKey", To: &m.EncryptIdentityKey, Default: "no", Unused: later,
-			Doc: "Whether to keep the identity key encrypted."},
-		{Name: "EncryptPrivateKey", To: &m.EncryptPrivateKey, Default: "no", Unused: later,
-			Doc: "Whether to keep the packet keys encrypted."},
+		{Name: "EncryptIdentityKey", To: &m.EncryptIdentityKey, Default: "no",
+			Doc: "Whether to keep the identity key encrypted under the StoreKey, which is needed then."},
+		{Name: "EncryptPrivateKey", To: &m.EncryptPrivateKey, Default: "no",
+			Doc: "Whether to keep the packet keys encrypted under the StoreKey, which is needed then. Without the StoreKey a stolen disk opens no packet."},
 		{Name: "IdentityKeyBits", To: &m.IdentityKeyBits, Default: "2048",
 			Doc: "The length of a new identity key, 2048 to 4096."},
 		{Name: "PublicKeyLifetime", To: &m.PublicKeyLifetime, Default: "30 days",
