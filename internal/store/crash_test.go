@@ -124,6 +124,9 @@ func TestEveryCrashPoint(t *testing.T) {
 	for seed := range seeds {
 		for _, loss := range []crashfs.Loss{crashfs.LoseNothing, crashfs.LoseAll, crashfs.LoseRandom} {
 			for name, sealed := range storeForms {
+				if sealed && seed > 0 {
+					continue // one is enough for what differs
+				}
 				t.Run(fmt.Sprintf("%s/seed%d/loss%d", name, seed, loss), func(t *testing.T) {
 					t.Parallel()
 					total, err := play(crashfs.New(), sealed, seed, -1, loss)

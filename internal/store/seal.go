@@ -205,12 +205,16 @@ func (f *sealedFile) ReadAt(b []byte, off int64) (int, error) {
 // sealChunk is how much is encrypted at a time, so that it stays in the cache of the processor.
 const sealChunk = 256 << 10
 
-var sealBuffers = sync.Pool{New: func() any { return new([sealChunk]byte) }}
+var sealBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // WriteAt implements io.WriterAt.
 func (f *sealedFile) WriteAt(b []byte, off int64) (int, error) {
-	buf := sealBuffers.Get().(*[sealChunk]byte)
-	defer sealBuffers.Put(buf)
+	room := sealBuffers.Get().(*[]byte)
+	defer sealBuffers.Put(room)
+	if n := min(len(b), sealChunk); cap(*room) < n {
+		*room = make([]byte, n)
+	}
+	buf := (*room)[:cap(*room)]
 	done := 0
 	for done < len(b) {
 		part := b[done:min(done+sealChunk, len(b))]
