@@ -78,8 +78,11 @@ func OpenForward(tag, payload []byte, key *rsa.PrivateKey) ([]byte, error) {
 	}
 	n := rsaLen - len(tag)
 	plain, err := unseal(key, append(append([]byte{}, tag...), payload[:n]...))
-	if err != nil || len(plain) < 16 {
-		return nil, fmt.Errorf("%w: encrypted forward: %v", ErrRefused, err)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	if len(plain) < 16 {
+		return nil, fmt.Errorf("%w: the RSA block has %d bytes", ErrRefused, len(plain))
 	}
 	return append(plain[16:], lioness(plain[:16], "END-TO-END ENCRYPT", payload[n:], false)...), nil
 }

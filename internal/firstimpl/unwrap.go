@@ -54,8 +54,11 @@ func Unwrap(p []byte, key *rsa.PrivateKey) (*Step, error) {
 	}
 	header1, header2, payload := p[:headerLen], p[headerLen:payloadAt], p[payloadAt:]
 	plain, err := unseal(key, header1[:rsaLen])
-	if err != nil || len(plain) != plainLen {
-		return nil, fmt.Errorf("%w: the RSA block has %d bytes: %v", ErrRefused, len(plain), err)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	if len(plain) != plainLen {
+		return nil, fmt.Errorf("%w: the RSA block has %d bytes", ErrRefused, len(plain))
 	}
 	if plain[0] != 0 || plain[1] != 3 {
 		return nil, fmt.Errorf("%w: version %x", ErrRefused, plain[:2])
@@ -75,14 +78,9 @@ func Unwrap(p []byte, key *rsa.PrivateKey) (*Step, error) {
 	}
 	junk := stream(subkey(secret, "RANDOM JUNK"), fixedLen+oaepLen+size)
 	rest = crypt(subkey(secret, "HEADER SECRET KEY"), append(append([]byte{}, rest...), junk...), 0)
-	info, next := plain[fixedLen:], rest
-	if size > roomLen {
-		over := size - roomLen
-		info, next = append(append([]byte{}, info...), rest[:over]...), rest[over:]
-	} else {
-		next = append(append([]byte{}, info[size:]...), rest...)
-		info = info[:size]
-	}
+	// What stands in the RSA block behind the routing information belongs to the next header; what does not fit comes in front of it.
+	all := append(append([]byte{}, plain[fixedLen:]...), rest...)
+	info, next := all[:size], all[size:]
 	payload = lioness(secret, "PAYLOAD ENCRYPT", payload, false)
 	if routing >= 0x100 {
 		step.Fate, step.Type, step.Info, step.Payload = Delivered, routing, info, payload
