@@ -132,7 +132,8 @@ func (m *Mix) covering(ctx context.Context) error {
 // roomForCover reports whether the store has room to spare: dummies must not push out what others send. The first half of MaxDisk is for
 // both.
 func (m *Mix) roomForCover() bool {
-	return m.store.Room() && (m.cfg.MaxDisk <= 0 || m.store.Usage().Disk < m.cfg.MaxDisk/2)
+	most := m.live.Load().MaxDisk
+	return m.store.Room() && (most <= 0 || m.store.Usage().Disk < most/2)
 }
 
 // dummy makes a packet that goes through this mix, then over 1 to maxCoverHops random servers, and ends at the last of them in DROP

@@ -83,7 +83,7 @@ func newDispatcher(m *Mix) *dispatcher {
 		wake:  make(chan struct{}, 1),
 		ended: make(chan ended),
 		plan:  newSchedule(),
-		links: links{most: m.cfg.MaxOutgoing, works: map[string]bool{}},
+		links: links{works: map[string]bool{}},
 		owed:  map[store.ID]bool{}, served: map[store.ID]uint8{},
 		pool: reassemble.New(reassemble.Limits{}),
 	}
@@ -150,6 +150,7 @@ func (d *dispatcher) start(ctx context.Context) (started int, next time.Duration
 		return 0, 0, err
 	}
 	now := d.mix.cfg.Clock.Now()
+	d.links.most = d.mix.live.Load().MaxOutgoing
 	if d.plan.stale {
 		d.links.setListed(d.mix.listedHops())
 		queues := d.addVisits(d.withFragments(d.mix.store.Queues()))

@@ -11,6 +11,9 @@ import (
 
 // applyLimits puts the limits of c into use.
 func (m *Mix) applyLimits(c *Config) {
+	m.store.SetMaxBytes(c.MaxDisk)
+	m.dispatch.client.SetMaxConnections(c.MaxOutgoing)
+	m.dispatch.wakeUp() // it asks live for its number of links
 	m.bandwidth.Set(c.Bandwidth, c.BandwidthSpike)
 	if m.topUp.aim(c.Cover) {
 		select {

@@ -242,6 +242,20 @@ func TestFullStore(t *testing.T) {
 	if err := r.send(items(noise))[0]; !errors.Is(err, mmtp.ErrRejected) {
 		t.Errorf("noise, when there is no room: %v", err)
 	}
+	larger := r.cfg
+	larger.MaxDisk = 16 << 20
+	if err := r.mix.Reload(t.Context(), larger); err != nil {
+		t.Fatal(err)
+	}
+	if rejected() {
+		t.Error("a packet is rejected although MaxDisk was raised")
+	}
+	if err := r.mix.Reload(t.Context(), r.cfg); err != nil {
+		t.Fatal(err)
+	}
+	if !rejected() {
+		t.Error("a packet is taken although MaxDisk was lowered again")
+	}
 	next.set(hopGood)
 	r.mixOnce()
 	eventually(t, "all packets that were taken arrive", func() bool {

@@ -15,11 +15,12 @@ import (
 var ErrNotRunning = errors.New("the mix is not running")
 
 // with returns c with what can change while a mix runs taken from n: what the descriptor says of the operator, how the pool mixes, how much
-// cover it wants, the limits of its links, the retry schedules, and the exits.
+// cover it wants, the limits of its disk and its links, the retry schedules, and the exits.
 func (c *Config) with(n *Config) *Config {
 	out := *c
 	out.Contact, out.ContactFingerprint, out.Comments, out.Family = n.Contact, n.ContactFingerprint, n.Comments, n.Family
 	out.Rule, out.Interval, out.Jitter = n.Rule, n.Interval, n.Jitter
+	out.MaxDisk, out.MaxOutgoing = n.MaxDisk, n.MaxOutgoing
 	out.Cover, out.Incoming, out.Bandwidth, out.BandwidthSpike = n.Cover, n.Incoming, n.Bandwidth, n.BandwidthSpike
 	out.StatsInterval, out.LogStats = n.StatsInterval, n.LogStats
 	out.OutgoingRetry, out.Exits = n.OutgoingRetry, n.Exits

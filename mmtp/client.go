@@ -30,6 +30,9 @@ type Item struct {
 	Done func(error)
 }
 
+// defaultLinks is how many links a client has at one time unless it is told otherwise.
+const defaultLinks = 16
+
 // ClientConfig configures a Client. Zero values mean the defaults given.
 type ClientConfig struct {
 	// Dial opens a connection to a host and port. The default is a net.Dialer, which resolves names and tries IPv6 and IPv4.
@@ -59,6 +62,7 @@ type Client struct {
 	mu      sync.Mutex // guards what follows
 	closed  bool
 	peers   map[packet.Hop]*peer
+	most    int             // ClientConfig.MaxConnections
 	open    int             // links that exist or are being made
 	waiting []chan struct{} // calls that wait for a place among the links; closing one hands the place over
 	idles   uint64          // counts how often a link became idle
@@ -84,12 +88,12 @@ func NewClient(cfg ClientConfig) *Client {
 		cfg.Now = time.Now
 	}
 	cfg.Window = cmp.Or(cfg.Window, 16)
-	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 16)
+	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, defaultLinks)
 	cfg.ConnectTimeout = cmp.Or(cfg.ConnectTimeout, time.Minute)
 	cfg.AnswerTimeout = cmp.Or(cfg.AnswerTimeout, 2*time.Minute)
 	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, 2*time.Minute)
 	cfg.MaxLinkAge = cmp.Or(cfg.MaxLinkAge, 15*time.Minute)
-	return &Client{cfg: cfg, peers: make(map[packet.Hop]*peer)}
+	return &Client{cfg: cfg, most: cfg.MaxConnections, peers: make(map[packet.Hop]*peer)}
 }
 
 // Send sends the items to a server and returns when each item that it took from the sequence has an answer. It takes an item only when

@@ -274,6 +274,68 @@ func TestClientMaxConnections(t *testing.T) {
 	})
 }
 
+// TestClientSetMaxConnections: more places are used at once, by who waits; fewer as links come to their end.
+func TestClientSetMaxConnections(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := new(pipeNet)
+		rec := newRecorder()
+		var hops []packet.Hop
+		var stops []func()
+		for _, host := range []string{"a", "b", "c"} {
+			to, stop := n.serve(t, host, ServerConfig{Handler: rec})
+			hops, stops = append(hops, to), append(stops, stop)
+		}
+		client := n.client(ClientConfig{MaxConnections: 1})
+		send := func(i int) chan error {
+			sent := make(chan error, 1)
+			go func() { sent <- sendOne(client, hops[i]) }()
+			synctest.Wait()
+			return sent
+		}
+		finish := func(sent ...chan error) {
+			t.Helper()
+			for range sent {
+				(<-rec.arrivals).ack(true)
+			}
+			for _, c := range sent {
+				if err := <-c; err != nil {
+					t.Error(err)
+				}
+			}
+			synctest.Wait()
+		}
+		a, b, c := send(0), send(1), send(2)
+		if n.dialed() != 1 || client.open != 1 {
+			t.Errorf("%d links made, %d open, with a place for one", n.dialed(), client.open)
+		}
+		client.SetMaxConnections(3)
+		synctest.Wait()
+		if n.dialed() != 3 || client.open != 3 {
+			t.Errorf("%d links made, %d open, with places for three", n.dialed(), client.open)
+		}
+		finish(a, b, c)
+		client.SetMaxConnections(1) // the three are idle
+		finish(send(0))
+		if d := n.dialed(); d != 3 {
+			t.Errorf("%d links made: an open one was not used", d)
+		}
+		if client.open != 2 {
+			t.Errorf("%d links open, want the two that are still idle", client.open)
+		}
+		finish(send(0)) // needs a new link, for which both make way
+		if client.open != 1 {
+			t.Errorf("%d links open, with a place for one", client.open)
+		}
+		client.Close()
+		if client.open != 0 {
+			t.Errorf("%d links left over", client.open)
+		}
+		for _, stop := range stops {
+			stop()
+		}
+	})
+}
+
 func TestClientSerialises(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		n := new(pipeNet)

@@ -1,6 +1,7 @@
 package mmtp
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -88,7 +89,7 @@ func (c *Client) drop(l *link) {
 // keep makes l the idle link of p, or closes it if it is of no use or another call needs its place.
 func (c *Client) keep(p *peer, l *link) {
 	c.mu.Lock()
-	if c.closed || len(c.waiting) > 0 || !l.alive() || !c.young(l) {
+	if c.closed || len(c.waiting) > 0 || c.open > c.most || !l.alive() || !c.young(l) {
 		c.mu.Unlock()
 		c.drop(l)
 		return
@@ -134,20 +135,29 @@ func (c *Client) takeIdle(p *peer) *link {
 // takePlace waits until one more link may be made. The link that has been idle for longest makes way.
 func (c *Client) takePlace(ctx context.Context) error {
 	c.mu.Lock()
-	if c.open < c.cfg.MaxConnections {
+	var old []*link // more than one if there may be fewer links than before
+	for c.open >= c.most {
+		p := c.longestIdle()
+		if p == nil {
+			break
+		}
+		old = append(old, c.takeIdle(p))
+		c.open--
+	}
+	var w chan struct{}
+	if c.open < c.most {
 		c.open++
-		c.mu.Unlock()
-		return nil
+	} else {
+		w = make(chan struct{})
+		c.waiting = append(c.waiting, w)
 	}
-	if p := c.longestIdle(); p != nil {
-		l := c.takeIdle(p)
-		c.mu.Unlock()
-		l.close() // and its place is ours
-		return nil
-	}
-	w := make(chan struct{})
-	c.waiting = append(c.waiting, w)
 	c.mu.Unlock()
+	for _, l := range old {
+		l.close()
+	}
+	if w == nil {
+		return nil
+	}
 	select {
 	case <-w:
 		return nil
@@ -178,10 +188,24 @@ func (c *Client) longestIdle() *peer {
 func (c *Client) releasePlace() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.waiting) == 0 {
-		c.open--
-		return
+	c.open--
+	c.handOut()
+}
+
+// handOut gives free places to the calls that wait for one. The caller holds mu.
+func (c *Client) handOut() {
+	for c.open < c.most && len(c.waiting) > 0 {
+		c.open++
+		close(c.waiting[0])
+		c.waiting = slices.Delete(c.waiting, 0, 1)
 	}
-	close(c.waiting[0])
-	c.waiting = slices.Delete(c.waiting, 0, 1)
+}
+
+// SetMaxConnections changes ClientConfig.MaxConnections; 0 means the default. If there are more links than that, those in use stay until they
+// are idle.
+func (c *Client) SetMaxConnections(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.most = cmp.Or(n, defaultLinks)
+	c.handOut()
 }

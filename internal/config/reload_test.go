@@ -15,7 +15,8 @@ func TestNeedsRestart(t *testing.T) {
 	}
 	newer.Main.ContactEmail, newer.Main.LogLevel, newer.Main.MixInterval = "bob@example.com", LogInfo, Interval(time.Hour)
 	newer.DeliverySMTP.Enabled, newer.OutgoingMMTP.Retry = true, IntervalList{time.Hour}
-	newer.Main.MaxBandwidth, newer.Main.MixCover, newer.Main.Timeout = MB, 7, Interval(time.Minute)
+	newer.Main.MaxBandwidth, newer.Main.MixCover, newer.Main.Timeout, newer.Main.MaxDisk = MB, 7, Interval(time.Minute), 20*MB
+	newer.OutgoingMMTP.MaxConnections = 3
 	newer.IncomingMMTP.MaxConnections, newer.IncomingMMTP.ConnectionRate = 7, 7
 	newer.DeliveryMBOX.Enabled, newer.Main.EchoMessages = true, true // the second is not used
 	if got := old.NeedsRestart(newer); len(got) > 0 {

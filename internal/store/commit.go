@@ -222,8 +222,8 @@ func (s *Store) put(entries []Entry, accepted []bool, order []int, keys []uint32
 	s.keepBuffer(frame)
 	pad := len(packets)+len(r.groups) == 0
 	if !pad {
-		switch {
-		case s.opts.MaxBytes > 0 && s.segBytes+s.runBytes.Load()+int64(len(frame))+s.opts.reserve() > s.opts.MaxBytes:
+		switch share := s.share.Load(); {
+		case share.most > 0 && s.segBytes+s.runBytes.Load()+int64(len(frame))+share.reserve() > share.most:
 			return nil, fmt.Errorf("%w: the share of the disk is used up", ErrFull)
 		case !s.ballast:
 			// What the ballast left free is for erasing.

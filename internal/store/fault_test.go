@@ -163,6 +163,52 @@ func TestMaxBytes(t *testing.T) {
 	checkSound(t, fs)
 }
 
+// The share of the disk can change: with more there is room at once; with less than what is held, that stays, and nothing new is taken
+// until enough of it is gone.
+func TestSetMaxBytes(t *testing.T) {
+	fs := crashfs.New()
+	opts := smallOptions(fs)
+	opts.MaxBytes = 100 << 10
+	s := mustOpen(t, fs, opts)
+	fill := func() {
+		for i := 0; s.Room(); i++ {
+			mustCommit(t, s, store.Entry{Body: testBody(uint64(i))})
+		}
+	}
+	fill()
+	s.SetMaxBytes(300 << 10)
+	if !s.Room() {
+		t.Errorf("no room in a larger share: %+v", s.Usage())
+	}
+	fill()
+	if used := s.Usage().Disk; used < 150<<10 || used > 300<<10 {
+		t.Errorf("%d bytes of the larger share are used", used)
+	}
+	held := s.Pool()
+	s.SetMaxBytes(100 << 10)
+	must(t, s.Tend())
+	if s.Room() {
+		t.Error("room, with more held than allowed")
+	}
+	if _, err := s.Commit([]store.Entry{{Body: testBody(1)}}); !errors.Is(err, store.ErrFull) {
+		t.Errorf("a packet above the share: %v", err)
+	}
+	if got := s.Pool(); len(got) != len(held) {
+		t.Errorf("%d packets held, want %d", len(got), len(held))
+	}
+	must(t, s.Done(held...))
+	must(t, s.Tend())
+	if used := s.Usage().Disk; !s.Room() || used > 100<<10 {
+		t.Errorf("when all is gone: %+v", s.Usage())
+	}
+	s.SetMaxBytes(0)
+	for range 200 {
+		mustCommit(t, s, store.Entry{Body: make([]byte, 2000)})
+	}
+	must(t, s.Close())
+	checkSound(t, fs)
+}
+
 // TestSmallDisk gets room back although no segment was ever full.
 func TestSmallDisk(t *testing.T) {
 	for _, capped := range []bool{false, true} {

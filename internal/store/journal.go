@@ -58,7 +58,7 @@ func (s *Store) appendFrame(frame []byte, k kind, table int, must bool) (*segmen
 		return nil, 0, s.failed
 	}
 	seg := s.active()
-	if seg.burned || seg.size+int64(len(frame)) > s.opts.SegmentBytes && seg.size > segHeaderLen {
+	if seg.burned || seg.size+int64(len(frame)) > s.share.Load().segment && seg.size > segHeaderLen {
 		err := s.rotate()
 		if seg.burned && must && errors.Is(err, ErrFull) && s.failed == nil && s.spendBallast() {
 			err = s.rotate()

@@ -118,7 +118,7 @@ func (s *Store) tend() error {
 // weighRoom finds out whether room is scarce. Then an active segment that is mostly dead is sealed before its
 // time, so that it can be reclaimed.
 func (s *Store) weighRoom() error {
-	scarce := !s.fits(2 * (s.opts.reserve() + s.opts.TickBytes))
+	scarce := !s.fits(2 * (s.share.Load().reserve() + s.opts.TickBytes))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.scarce = scarce
@@ -130,7 +130,7 @@ func (s *Store) weighRoom() error {
 
 func (s *Store) restoreBallast() error {
 	free, err := s.fs.Free(s.dir)
-	if err != nil || free < s.opts.reserve() {
+	if err != nil || free < s.share.Load().reserve() {
 		return nil
 	}
 	s.mu.Lock()

@@ -48,10 +48,7 @@ func (o *Options) fill() error {
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = 64 << 20
 	}
-	if o.MaxBytes > 0 {
-		// Only sealed segments can be reclaimed, so that none may be a large part of the whole.
-		o.SegmentBytes = min(o.SegmentBytes, max(o.MaxBytes/8, minSegment))
-	}
+	o.SegmentBytes = shareOf(o.MaxBytes, o.SegmentBytes).segment
 	if o.TickBytes == 0 {
 		o.TickBytes = 4 << 20
 	}
@@ -62,15 +59,6 @@ func (o *Options) fill() error {
 		return fmt.Errorf("%w: options of the store", ErrInvalid)
 	}
 	return nil
-}
-
-// reserve is what only erasing, moving and reclaiming may use: room to copy the survivors of a segment while
-// the segment is still there.
-func (o *Options) reserve() int64 {
-	if o.MaxBytes > 0 {
-		return min(2*o.SegmentBytes, o.MaxBytes/4)
-	}
-	return 2 * o.SegmentBytes
 }
 
 // Store is an open packet store with its replay logs. All methods may be called at the same time.
@@ -97,6 +85,7 @@ type Store struct {
 	shredMu   sync.Mutex // after reclaimMu, before syncMu
 
 	runBytes atomic.Int64 // size of all runs of open logs
+	share    atomic.Pointer[share]
 
 	mu       sync.Mutex
 	closed   bool
@@ -135,6 +124,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		nextID:   1, packets: newIndex(),
 		logs: map[logID]*ReplayLog{}, pending: map[logID][]pendingHashes{},
 	}
+	s.share.Store(shareOf(opts.MaxBytes, opts.SegmentBytes))
 	if err := s.fs.Mkdir(dir); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
@@ -349,7 +339,7 @@ func (s *Store) Room() bool {
 		return false
 	}
 	defer s.life.RUnlock()
-	if s.fits(s.opts.reserve() + s.opts.TickBytes) {
+	if s.fits(s.share.Load().reserve() + s.opts.TickBytes) {
 		return true
 	}
 	s.poke()
@@ -359,7 +349,8 @@ func (s *Store) Room() bool {
 // fits says whether so many more bytes fit on the disk and under the cap.
 func (s *Store) fits(need int64) bool {
 	s.mu.Lock()
-	over := s.opts.MaxBytes > 0 && s.segBytes+s.runBytes.Load()+need > s.opts.MaxBytes
+	most := s.share.Load().most
+	over := most > 0 && s.segBytes+s.runBytes.Load()+need > most
 	s.mu.Unlock()
 	if over {
 		return false
