@@ -40,8 +40,8 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	// honest is how many packets the honest peer sends during an attack, and its source network one from which nobody else comes.
-	honest       = 12
+	// honest is how many packets the honest peer sends during each part of the attack, and its source network one from which nobody else comes.
+	honest       = 6
 	honestSource = "127.250.0.1"
 	// What memory a mix may take: idle, for each connection with a packet in reading, and for packets that wait for their acknowledgement.
 	idleMemory  = 160 << 20
@@ -52,45 +52,44 @@ const (
 // patience bounds how long the test waits for what must happen.
 func patience() time.Duration { return 4 * time.Minute * time.Duration(max(1, *hostile/1000)) }
 
-// TestHostilePeers: with room for all of them, and with the default limits.
+// TestHostilePeers: with the default limits, and then, while the attack goes on, with room for all after a reload.
 func TestHostilePeers(t *testing.T) {
 	needFiles(t, uint64(*hostile+300))
+	m := startMix(t)
+	idle := m.memory(t)
+	attack := startAttack(m.addr, *hostile)
+	defer attack.stop()
 	for _, c := range []struct {
 		name   string
 		limits string
 		places int // MaxConnections
+		on     func() bool
 	}{
+		{"default limits", "", mmtp.DefaultMaxConnections, func() bool { return attack.made.Load() >= int64(*hostile) }},
+		// Of the 16 sorts the mix throws 5 out at once, and they come again, as do those who reset.
 		{"all are let in", fmt.Sprintf("MaxConnections: %d\nMaxConnectionsPerSource: %d\nConnectionRate: 1000000\nTotalConnectionRate: 1000000\n",
-			*hostile+100, *hostile), *hostile + 100},
-		{"default limits", "", mmtp.DefaultMaxConnections},
+			*hostile+100, *hostile), *hostile + 100, func() bool { return attack.open.Load() >= int64(*hostile)/2 }},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			m := startMix(t, c.limits)
-			idle := m.memory(t)
-			attack := startAttack(m.addr, *hostile)
-			defer attack.stop()
-			// With room for all, the attack is on when half of them hold a connection: of the 16 sorts the mix throws 5 out at once, and they come again,
-			// as do those who reset. Else it is on when all have tried twice.
-			eventually(t, "the attack is on", func() bool {
-				return attack.open.Load() >= int64(*hostile)/2 || c.limits == "" && attack.made.Load() >= 2*int64(*hostile)
-			})
-			begun := time.Now()
-			m.sendAll(t, honest)
-			t.Logf("the honest peer had to wait for %v", time.Since(begun).Round(time.Second/10))
-			attack.stop()
-			for _, problem := range attack.problems() {
-				t.Error(problem)
-			}
-			m.sendAll(t, 1)
-			peak := m.stop(t)
-			m.checkLog(t)
-			t.Logf("%d connections were made, %d at one time; %d packets of the honest peer arrived; the mix took %d MB idle and %d MB at most",
-				attack.made.Load(), attack.most(), honest+1, idle>>20, peak>>20)
-			if limit := memoryFactor * (idleMemory + c.places*perPeer + packetsRoom); peak > limit {
-				t.Errorf("the mix took %d MB; %d MB are the limit", peak>>20, limit>>20)
-			}
-		})
+		if c.limits != "" {
+			m.reload(t, c.limits)
+		}
+		eventually(t, "the attack is on: "+c.name, c.on)
+		begun := time.Now()
+		m.sendAll(t, honest)
+		peak := m.memory(t)
+		t.Logf("%s: %d connections were made, %d are open; %d packets of the honest peer arrived in %v; the mix took %d MB idle and %d MB at most",
+			c.name, attack.made.Load(), attack.open.Load(), honest, time.Since(begun).Round(time.Second/10), idle>>20, peak>>20)
+		if limit := memoryFactor * (idleMemory + c.places*perPeer + packetsRoom); peak > limit {
+			t.Errorf("%s: the mix took %d MB; %d MB are the limit", c.name, peak>>20, limit>>20)
+		}
 	}
+	attack.stop()
+	for _, problem := range attack.problems() {
+		t.Error(problem)
+	}
+	m.sendAll(t, 1)
+	m.stop(t)
+	m.checkLog(t)
 }
 
 func needFiles(t *testing.T, n uint64) {
@@ -121,6 +120,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // mixUnderAttack is a mixminiond, the honest peer that sends packets over it, and the hop behind it, where they must arrive.
 type mixUnderAttack struct {
 	dir  string
+	conf string
 	addr string
 	cmd  *exec.Cmd
 	node packet.Node
@@ -131,36 +131,12 @@ type mixUnderAttack struct {
 	arrived map[crypt.Digest]int
 }
 
-func startMix(t *testing.T, limits string) *mixUnderAttack {
+func startMix(t *testing.T) *mixUnderAttack {
 	t.Helper()
-	m := &mixUnderAttack{dir: t.TempDir(), addr: freeAddr(t), arrived: map[crypt.Digest]int{}}
+	m := &mixUnderAttack{dir: filepath.Join(t.TempDir(), "mix"), addr: freeAddr(t), arrived: map[crypt.Digest]int{}}
 	m.startNextHop(t)
-	_, port, err := net.SplitHostPort(m.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conf := filepath.Join(m.dir, "mixminiond.conf")
-	text := fmt.Sprintf(`[Server]
-BaseDir: %s
-Nickname: target
-Contact-Email: operator@example.com
-MixAlgorithm: Timed
-MixInterval: 1 second
-MixCover: 0
-[Incoming/MMTP]
-Enabled: yes
-IP: 127.0.0.1
-Hostname: 127.0.0.1
-Port: %s
-%s[Outgoing/MMTP]
-Enabled: yes
-PrivateAddresses: yes
-Retry: every 2 seconds for 10 minutes
-`, m.dir, port, limits)
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m.cmd = exec.Command(os.Args[0], "start", "-f", conf, "--quiet")
+	m.configure(t, "")
+	m.cmd = exec.Command(os.Args[0], "start", "-f", m.conf, "--quiet")
 	m.cmd.Env = append(os.Environ(), beMixEnv+"=1")
 	m.cmd.Stdout, m.cmd.Stderr = os.Stdout, os.Stderr
 	if err := m.cmd.Start(); err != nil {
@@ -190,6 +166,47 @@ Retry: every 2 seconds for 10 minutes
 	}
 	m.node = d.Node()
 	return m
+}
+
+// configure writes the configuration, with limits for incoming connections.
+func (m *mixUnderAttack) configure(t *testing.T, limits string) {
+	t.Helper()
+	_, port, err := net.SplitHostPort(m.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.conf = m.dir + ".conf"
+	text := fmt.Sprintf(`[Server]
+BaseDir: %s
+Nickname: target
+Contact-Email: operator@example.com
+MixAlgorithm: Timed
+MixInterval: 1 second
+MixCover: 0
+[Incoming/MMTP]
+Enabled: yes
+IP: 127.0.0.1
+Hostname: 127.0.0.1
+Port: %s
+%s[Outgoing/MMTP]
+Enabled: yes
+PrivateAddresses: yes
+Retry: every 2 seconds for 10 minutes
+`, m.dir, port, limits)
+	if err := os.WriteFile(m.conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// reload has the mix that runs take other limits.
+func (m *mixUnderAttack) reload(t *testing.T, limits string) {
+	t.Helper()
+	m.configure(t, limits)
+	cmd := exec.Command(os.Args[0], "reload", "-f", m.conf)
+	cmd.Env = m.cmd.Env
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("reload: %v\n%s", err, out)
+	}
 }
 
 func freeAddr(t *testing.T) string {
@@ -335,17 +352,15 @@ func (m *mixUnderAttack) memory(t *testing.T) int {
 	return 0
 }
 
-// stop ends the mix in good order and returns the most memory that it has taken.
-func (m *mixUnderAttack) stop(t *testing.T) int {
+// stop ends the mix in good order.
+func (m *mixUnderAttack) stop(t *testing.T) {
 	t.Helper()
-	peak := m.memory(t)
 	if err := m.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.cmd.Wait(); err != nil {
 		t.Errorf("the mix: %v", err)
 	}
-	return peak
 }
 
 // checkLog: an attack does not fill the log, nor does the log tell of it.
