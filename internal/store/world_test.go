@@ -262,6 +262,19 @@ func (w *world) done() error {
 
 // observe reads everything that the store shows.
 func (w *world) observe() (state, map[uint64]store.ID, error) {
+	st, ids, err := w.observePackets()
+	if err != nil {
+		return st, nil, err
+	}
+	for n := range w.hashes {
+		if w.l.Has(testHash(n)) {
+			st.hashes[n] = true
+		}
+	}
+	return st, ids, nil
+}
+
+func (w *world) observePackets() (state, map[uint64]store.ID, error) {
 	st := state{map[uint64]packet{}, map[uint64]bool{}}
 	ids := map[uint64]store.ID{}
 	queues := []string{""}
@@ -285,17 +298,12 @@ func (w *world) observe() (state, map[uint64]store.ID, error) {
 			st.packets[n] = packet{q, item.Queued, item.LastAttempt, item.Attempts}
 		}
 	}
-	for n := range w.hashes {
-		if w.l.Has(testHash(n)) {
-			st.hashes[n] = true
-		}
-	}
 	return st, ids, nil
 }
 
 // learn finds the IDs of new packets.
 func (w *world) learn() error {
-	_, ids, err := w.observe()
+	_, ids, err := w.observePackets()
 	w.ids = ids
 	return w.unlessOff(err)
 }
