@@ -35,7 +35,7 @@ hostile:
 fuzz:
 	$(GO) test -run '^$$' -fuzz '^$(TARGET)$$' -fuzztime $(FUZZTIME) $(PACKAGE)
 
-# The manual pages and docs/commands.md, from the help of the programs.
+# The manual pages and docs/commands.md, from the help of the programs, and docs/settings.md, from the table of settings.
 docs:
 	$(GO) run ./internal/gendocs
 

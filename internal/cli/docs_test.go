@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"mixminion/internal/config"
 )
 
 const docsDir = "../../docs"
@@ -33,6 +35,15 @@ func TestDocsAreCurrent(t *testing.T) {
 	for _, file := range old {
 		if name := "man/" + filepath.Base(file); pages[name] == nil {
 			t.Errorf("docs/%s describes no command%s", name, advice)
+		}
+	}
+}
+
+// Whoever adds a key says what it protects, in internal/config/protects.go.
+func TestDocsSayWhatSettingsProtect(t *testing.T) {
+	for line := range strings.Lines(string(config.Manual())) {
+		if strings.HasSuffix(line, "|  |\n") {
+			t.Errorf("missing: %s", line)
 		}
 	}
 }

@@ -6,10 +6,12 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"mixminion/internal/config"
 )
 
-// Pages returns the manual that is made of the help of both programs, by file name below docs/: a page in roff for each command, and one
-// reference in Markdown. It depends on nothing but the source.
+// Pages returns the manual that is made of the help of both programs, by file name below docs/: a page in roff for each command, and, in
+// Markdown, a reference of the commands and one of the settings of a mix. It depends on nothing but the source.
 func Pages() map[string][]byte {
 	pages := map[string][]byte{}
 	programs := []*cobra.Command{newMixminion(&streams{}), newMixminiond(&streams{})}
@@ -19,6 +21,7 @@ func Pages() map[string][]byte {
 		}
 	}
 	pages["commands.md"] = reference(programs)
+	pages["settings.md"] = config.Manual()
 	return pages
 }
 
