@@ -42,6 +42,8 @@ var only = map[string][]string{
 
 	"filippo.io/age": {"client", "mix", "internal/cli"}, // mix: its package backup
 
+	"github.com/zmap/zcrypto": {"internal/legacytls"},
+
 	"github.com/spf13/cobra": {"cmd", "internal/cli"},
 	"github.com/spf13/pflag": {"cmd", "internal/cli"},
 }
