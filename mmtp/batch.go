@@ -92,7 +92,7 @@ func (b *batch) send(ctx context.Context, item Item) error {
 			return err
 		}
 	}
-	return b.await(ctx, b.client.cfg.Window-1)
+	return b.await(ctx, b.link.window-1)
 }
 
 // renew replaces the link if it has become too old, or if the server closed it in good order when nothing was unanswered.

@@ -3,7 +3,6 @@ package mmtp
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"iter"
@@ -42,6 +41,10 @@ type ClientConfig struct {
 
 	// Bandwidth, if not nil, limits what is read and written.
 	Bandwidth *Bandwidth
+	// Legacy, if not nil, says to which servers a legacy link may be made, of TLS 1.0 to 1.2, when none of TLS 1.3 comes about: to those that
+	// are known, by something signed, not to speak TLS 1.3. For others a failure would be all that an attacker needs to get a worse link.
+	// Without LegacyAvailable it is not asked.
+	Legacy func(to packet.Hop) bool
 	// Proven, if not nil, is told of each link that is made, when the server has proved the identity key, and where it is.
 	Proven func(to packet.Hop, at netip.Addr)
 
@@ -173,16 +176,32 @@ func (c *Client) connect(ctx context.Context, to packet.Hop, check func(crypt.Ke
 	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.ConnectTimeout,
 		fmt.Errorf("no link within %v: %w", c.cfg.ConnectTimeout, context.DeadlineExceeded))
 	defer cancel()
+	l, err := c.try(ctx, to, check, modernHandshake)
+	if err == nil || c.cfg.Legacy == nil || !mayFallBack(ctx, err) || !c.cfg.Legacy(to) {
+		return l, err
+	}
+	l, err = c.try(ctx, to, check, legacyHandshake)
+	if err != nil {
+		return nil, err
+	}
+	l.window, l.legacy = min(l.window, legacyWindow), true
+	return l, nil
+}
+
+type handshake func(context.Context, net.Conn, func() time.Time, func(crypt.KeyID) error) (halfCloser, error)
+
+// try makes a link with one kind of handshake.
+func (c *Client) try(ctx context.Context, to packet.Hop, check func(crypt.KeyID) error, shake handshake) (*link, error) {
 	raw, err := c.cfg.Dial(ctx, "tcp", address(to))
 	if err != nil {
 		return nil, explain(ctx, err)
 	}
 	_, at := sourceOf(raw.RemoteAddr())
 	raw = c.cfg.Bandwidth.conn(context.WithoutCancel(ctx), raw) // the link outlives ctx
-	conn := tls.Client(raw, clientTLS(c.cfg.Now, check))
-	if err := conn.HandshakeContext(ctx); err != nil {
+	conn, err := shake(ctx, raw, c.cfg.Now, check)
+	if err != nil {
 		_ = raw.Close() // the handshake's error says more
-		return nil, explain(ctx, fmt.Errorf("TLS handshake: %w", err))
+		return nil, explain(ctx, err)
 	}
 	if c.cfg.Proven != nil && at.IsValid() {
 		c.cfg.Proven(to, at)

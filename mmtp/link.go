@@ -37,7 +37,9 @@ func agreeVersion(conn io.ReadWriter) error {
 type link struct {
 	conn    net.Conn
 	opened  time.Time
+	window  int           // packets that may be without a result
 	timeout time.Duration // for one write
+	legacy  bool          // to a node of series 0.0.8
 	frame   []byte        // of the writer
 
 	results chan bool     // accepted or rejected, in order; has room for all that can be outstanding
@@ -56,7 +58,7 @@ type expectation struct {
 
 func newLink(conn net.Conn, now time.Time, window int, timeout time.Duration) *link {
 	l := &link{
-		conn: conn, opened: now, timeout: timeout,
+		conn: conn, opened: now, window: window, timeout: timeout,
 		results: make(chan bool, window),
 		dead:    make(chan struct{}),
 	}
@@ -152,8 +154,29 @@ func (l *link) alive() bool {
 // wipe erases what the link remembers of packets. The caller has the right to write.
 func (l *link) wipe() { clear(l.frame) }
 
+// partInPeace exchanges close_notify with the server, if nothing is outstanding: nodes of series 0.0.8 take a connection that just ends for
+// an error.
+func (l *link) partInPeace() {
+	l.mu.Lock()
+	busy := len(l.expected) > 0
+	l.mu.Unlock()
+	half, ok := l.conn.(halfCloser)
+	if !ok || busy || !l.alive() || half.CloseWrite() != nil {
+		return
+	}
+	t := time.NewTimer(lingerTimeout)
+	defer t.Stop()
+	select {
+	case <-l.dead:
+	case <-t.C:
+	}
+}
+
 // close ends the link and waits for its goroutine.
 func (l *link) close() {
+	if l.legacy {
+		l.partInPeace()
+	}
 	_ = l.conn.Close() // nothing is outstanding, or it is lost in any case
 	l.reader.Wait()
 }

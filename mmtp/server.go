@@ -44,6 +44,10 @@ type ServerConfig struct {
 	Handler     Handler
 	Logger      *slog.Logger // nil: silent
 
+	// Legacy, if not nil, makes the server accept legacy links, of TLS 1.0 to 1.2, too. It looks at the first message of each client before it
+	// chooses.
+	Legacy *LegacyIdentity
+
 	// Limits are those at the start.
 	Limits
 	// Known, if not nil, tells the addresses of mixes in the directory: a flood of strangers does not shut them out. It is called often and
@@ -168,8 +172,12 @@ func (s *Server) serve(ctx context.Context, g *guest, raw net.Conn) {
 	deadline := time.Now().Add(s.limits.Load().HandshakeTimeout)
 	greeting := &greeted{Conn: s.cfg.Bandwidth.conn(ctx, raw)}
 	stop := context.AfterFunc(ctx, func() { _ = greeting.Close() })
-	conn := tls.Server(greeting, s.tls)
-	if greeting.SetDeadline(deadline) != nil || conn.HandshakeContext(ctx) != nil || !stop() {
+	var conn net.Conn
+	err := greeting.SetDeadline(deadline)
+	if err == nil {
+		conn, err = s.serverHandshake(ctx, greeting)
+	}
+	if err != nil || !stop() {
 		stop()
 		_ = greeting.Close() // the peer has nothing from us yet
 		return
