@@ -285,6 +285,9 @@ func (g *gathering) lookOver(wait time.Duration) {
 	if g.fatal != nil {
 		return
 	}
+	if g.fatal = g.forgotten(g.now.Add(-wait)); g.fatal != nil {
+		return
+	}
 	limit := g.now.Add(-max(rememberFinished, wait))
 	d.pool.Forget(limit)
 	var old []store.ID
@@ -294,6 +297,20 @@ func (g *gathering) lookOver(wait time.Duration) {
 		}
 	}
 	_, g.fatal = d.erase(false, old...)
+}
+
+// forgotten gives up the fragments that the account does not know, because they could not be read after the start, once their time is over.
+func (g *gathering) forgotten(limit time.Time) error {
+	ready := map[store.ID]bool{} // these wait for room on the disk only
+	for _, m := range g.d.pool.Ready() {
+		for _, id := range storeIDs(m.Refs()) {
+			ready[id] = true
+		}
+	}
+	_, _, err := g.d.waiting(heldQueue, func(it store.Item) bool {
+		return time.Unix(int64(it.Queued), 0).Before(limit) && !ready[it.ID]
+	})
+	return err
 }
 
 // saveFinished stores which messages are done with. On a full disk that has time: it only spares the fragments that come late a vain wait.

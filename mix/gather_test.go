@@ -266,6 +266,50 @@ func TestFragmentsExpire(t *testing.T) {
 	}
 }
 
+// Fragments that the disk does not give back after a start go when their time is over; a start before then finds them again.
+func TestFragmentsThatCannotBeRead(t *testing.T) {
+	r := gatherRig(t, &wholeExit{}, nil).run()
+	_, packets := r.fragmented(100_000, packet.TypeSMTP)
+	r.gather(packets[:2]...)
+	unreadable := func() (repair func()) {
+		t.Helper()
+		segments, err := filepath.Glob(filepath.Join(r.cfg.QueueDir, "*.seg"))
+		if err != nil || len(segments) == 0 {
+			t.Fatal(err)
+		}
+		r.open()
+		data := mustRead(t, segments[0])
+		if err := os.Truncate(segments[0], 0); err != nil {
+			t.Fatal(err)
+		}
+		r.run()
+		r.clk.await(t, time.Hour)
+		return func() {
+			t.Helper()
+			if err := os.WriteFile(segments[0], data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	r.close()
+	repair := unreadable()
+	r.clk.Advance(day)
+	r.clk.await(t, time.Hour)
+	repair()
+	r.close()
+	if n := r.waitingFragments(); n != 2 {
+		t.Fatalf("%d fragments wait, not 2", n)
+	}
+	repair = unreadable()
+	r.clk.Advance(2 * day)
+	eventually(t, "they are given up", func() bool { return r.mix.Counts().Dropped == 2 })
+	repair()
+	r.close()
+	if n := r.waitingFragments(); n != 0 {
+		t.Errorf("%d fragments wait", n)
+	}
+}
+
 // A flood takes no more room than it may, and the message that comes in meanwhile is delivered.
 func TestFragmentFlood(t *testing.T) {
 	exit := &wholeExit{}
