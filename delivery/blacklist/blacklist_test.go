@@ -109,6 +109,25 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// The mistakes go to the log, and nobody who wants no mail shall stand there.
+func TestMistakesNameNobody(t *testing.T) {
+	for _, line := range []string{
+		"bob.secret", "Deny address bob.secret", "Deny user bob.secret@", "Deny onehost bob.secret@", "Deny allhosts bob.secret@",
+		"Deny bob.secret x", "Deny pattern /bob.secret(/", "Deny pattern /[bob.secret/", `Deny pattern /bob.secret\8/`, "Deny pattern bob.secret",
+	} {
+		if _, err := blacklist.Parse([]byte(line)); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: error %v", line, err)
+		}
+	}
+}
+
+// What is no plain file does not hold up the start.
+func TestNoPlainFile(t *testing.T) {
+	if _, err := blacklist.Open(t.TempDir(), nil); err == nil || !strings.Contains(err.Error(), "no plain file") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestMistakesAreBounded(t *testing.T) {
 	_, err := blacklist.Parse([]byte(strings.Repeat("x\n", 1000)))
 	if n := strings.Count(fmt.Sprint(err), "\n") + 1; n != 20 {

@@ -74,6 +74,10 @@ func same(a, b fs.FileInfo) bool {
 }
 
 func read(path string) (_ *List, _ fs.FileInfo, err error) {
+	// A pipe would hold up the start of the mix.
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, info, fmt.Errorf("read the blacklist: %w", &fs.PathError{Op: "read", Path: path, Err: errors.New("it is no plain file")})
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the blacklist: %w", err)

@@ -53,7 +53,7 @@ func compile(value string) (*regexp.Regexp, error) {
 		if wrong.Code == syntax.ErrInvalidEscape && len(wrong.Expr) == 2 && '1' <= wrong.Expr[1] && wrong.Expr[1] <= '9' {
 			return nil, fmt.Errorf("the expression has %s: what a group has found cannot be asked for again", wrong.Expr)
 		}
-		return nil, fmt.Errorf("the expression has a mistake: %s: %q", wrong.Code, short(wrong.Expr))
+		return nil, fmt.Errorf("the expression has a mistake: %s", wrong.Code)
 	}
-	return nil, fmt.Errorf("the expression has a mistake: %w", err)
+	return nil, errors.New("the expression has a mistake")
 }
