@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 
 	"mixminion/internal/harden"
 	"mixminion/mix"
@@ -37,18 +38,22 @@ func check(ctx context.Context, s *streams, file string) error {
 		return err
 	}
 	s.say("Configuration: %s", file)
-	mixConfig, err := mix.FromConfig(cfg, home, software, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
+	mixConfig, wrong := mix.FromConfig(cfg, home, software, slog.New(slog.DiscardHandler))
 	host := checkup.Host{MemoryLock: harden.MayLockMemory}
 	for _, x := range mixConfig.Exits {
 		if p, ok := x.Exit.(interface{ Probe(context.Context) error }); ok {
 			host.MailServers = append(host.MailServers, checkup.MailServer{Exit: x.Type, Probe: p.Probe})
 		}
 	}
+	findings := checkup.Run(ctx, cfg, home, host)
+	// A file that the configuration names may be wrong. That is no reason to keep quiet about the rest.
+	if wrong != nil && !slices.ContainsFunc(findings, func(f checkup.Finding) bool { return f.Text == wrong.Error() }) {
+		findings = slices.Insert(findings, 0, checkup.Finding{
+			Level: checkup.Problem, About: "configuration", Text: wrong.Error(), Mend: "correct it; the mix does not start so",
+		})
+	}
 	problems := 0
-	for _, f := range checkup.Run(ctx, cfg, home, host) {
+	for _, f := range findings {
 		if f.Level == checkup.Problem {
 			problems++
 		}

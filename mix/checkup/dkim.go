@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync"
 
 	"mixminion/delivery/mail/dkim"
 	"mixminion/internal/config"
@@ -15,6 +16,7 @@ import (
 // mails looks at what the exits write: the operator's texts, and whether receivers can check its signatures.
 func (c *checker) mails() {
 	seen := map[string]bool{}
+	var records []*dkim.Key
 	for _, form := range mix.MailForms(c.cfg, c.home) {
 		o, err := form.Options()
 		if err != nil {
@@ -36,19 +38,32 @@ func (c *checker) mails() {
 		for _, k := range o.Keys {
 			if name := k.RecordName() + k.Record(); !seen[name] {
 				seen[name] = true
-				c.record(k)
+				records = append(records, k)
 			}
 		}
 	}
+	c.records(records)
 }
 
-// record looks whether the name server has a key.
-func (c *checker) record(k *dkim.Key) {
-	const about, mend = "DKIM", "publish what mixminiond mail dkim-record prints"
-	name := k.RecordName()
+// records looks for all keys at once: a name server that does not answer costs its time once.
+func (c *checker) records(keys []*dkim.Key) {
 	ctx, cancel := context.WithTimeout(c.ctx, patience)
 	defer cancel()
-	records, err := c.host.LookupTXT(ctx, name)
+	texts, errs := make([][]string, len(keys)), make([]error, len(keys))
+	var all sync.WaitGroup
+	for i, k := range keys {
+		all.Go(func() { texts[i], errs[i] = c.host.LookupTXT(ctx, k.RecordName()) })
+	}
+	all.Wait()
+	for i, k := range keys {
+		c.record(k, texts[i], errs[i])
+	}
+}
+
+// record says whether the name server has a key.
+func (c *checker) record(k *dkim.Key, records []string, err error) {
+	const about, mend = "DKIM", "publish what mixminiond mail dkim-record prints"
+	name := k.RecordName()
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"mixminion/delivery/mail/dkim"
@@ -96,5 +97,46 @@ func TestMailForm(t *testing.T) {
 			}
 			t.Errorf("not found; there is\n%s", strings.Join(got, "\n"))
 		})
+	}
+}
+
+// A name server that does not answer takes its time once, however many keys there are.
+func TestKeysAreLookedUpTogether(t *testing.T) {
+	base := filepath.Join(t.TempDir(), "base")
+	mkdirs(t, base)
+	for _, name := range []string{"a.key", "b.key"} {
+		data, err := dkim.Generate(rand.Reader, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(base, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var asked sync.WaitGroup
+	asked.Add(2)
+	host := good()
+	host.LookupTXT = func(ctx context.Context, _ string) ([]string, error) {
+		asked.Done()
+		all := make(chan struct{})
+		go func() {
+			asked.Wait()
+			close(all)
+		}()
+		select {
+		case <-all:
+			return nil, errors.New("both were asked for")
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	n := 0
+	for _, f := range checkup.Run(t.Context(), withExit(t, base, "DKIMKey: a a.key\nDKIMKey: b b.key\n"), "/home/x", host) {
+		if strings.Contains(f.Text, "both were asked for") {
+			n++
+		}
+	}
+	if n != 2 {
+		t.Errorf("%d keys were looked up together", n)
 	}
 }
