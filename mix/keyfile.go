@@ -4,6 +4,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -48,30 +49,65 @@ func (f keyFiles) read(path, name string) (key *rsa.PrivateKey, sealed bool, err
 	return key, sealed, nil
 }
 
-// load reads a key file and, if it is not encrypted as it is to be, writes it anew. The old content is overwritten then.
+// load reads a key file and, if it is not encrypted as it is to be, writes it anew. The old content is overwritten then, also if a crash came
+// in between.
 func (f keyFiles) load(path, name string, seal bool) (*rsa.PrivateKey, error) {
 	key, sealed, err := f.read(path, name)
-	if err != nil || sealed == seal {
-		return key, err
-	}
-	before, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
-	info, err := before.Stat()
-	if err == nil {
-		err = f.write(path, name, key, seal)
+	if err := sweepKey(path); err != nil {
+		return nil, fmt.Errorf("erase old content of %s: %w", path, err)
 	}
-	if err == nil {
-		_, err = before.WriteAt(make([]byte, info.Size()), 0) // the file of before has no name any more
-	}
-	if err == nil {
-		err = before.Sync()
-	}
-	if err = errors.Join(err, before.Close()); err != nil {
-		return nil, fmt.Errorf("write %s anew: %w", path, err)
+	if sealed != seal {
+		// The old content keeps a name until it is overwritten, so that the next start finds it.
+		old := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".old.tmp")
+		if err := f.rewrite(path, old, name, key, seal); err != nil {
+			return nil, fmt.Errorf("write %s anew: %w", path, err)
+		}
 	}
 	return key, nil
+}
+
+func (f keyFiles) rewrite(path, old, name string, key *rsa.PrivateKey, seal bool) error {
+	if err := os.Link(path, old); err != nil {
+		return err
+	}
+	if err := durable.SyncDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	if err := f.write(path, name, key, seal); err != nil {
+		return err
+	}
+	return sweepKey(path)
+}
+
+// sweepKey erases what is left beside a key file: its old content, and what was half written in a crash. A second name of the file itself, the one
+// that a crash leaves before the new content is there, goes without that.
+func sweepKey(path string) error {
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp"))
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	now, err := os.Stat(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, name := range left {
+		info, err := os.Lstat(name)
+		if err != nil {
+			return err
+		}
+		if info.Mode().IsRegular() && (now == nil || !os.SameFile(info, now)) {
+			if err := overwrite(name); err != nil {
+				return err
+			}
+		}
+		if err := os.Remove(name); err != nil {
+			return err
+		}
+	}
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 func (f keyFiles) write(path, name string, key *rsa.PrivateKey, seal bool) error {

@@ -432,6 +432,9 @@ func (r *keyRing) bury(dir string) error {
 	if err := overwrite(filepath.Join(dir, deadKeyFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	if err := sweepKey(filepath.Join(dir, packetKeyFile)); err != nil {
+		return err
+	}
 	log, err := r.store.OpenLog(filepath.Join(dir, replayDir), filepath.Base(dir))
 	if err == nil {
 		err = r.store.DestroyLog(log)
