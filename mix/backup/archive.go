@@ -128,15 +128,16 @@ func Write(w io.Writer, m Manifest, items []Item, to ...age.Recipient) (err erro
 		return err
 	}
 	t := tar.NewWriter(sealed)
+	var sum limits
 	for _, item := range slices.Concat([]Item{{Name: manifestName, Data: text}}, items, []Item{{Name: endName}}) {
-		if err := writeItem(t, item); err != nil {
+		if err := writeItem(t, item, &sum); err != nil {
 			return err
 		}
 	}
 	return errors.Join(t.Close(), sealed.Close())
 }
 
-func writeItem(t *tar.Writer, item Item) (err error) {
+func writeItem(t *tar.Writer, item Item, sum *limits) (err error) {
 	if !entryName.MatchString(item.Name) {
 		return fmt.Errorf("the name of %s does not fit into a backup", item.File)
 	}
@@ -157,8 +158,8 @@ func writeItem(t *tar.Writer, item Item) (err error) {
 		}
 		content, size = f, info.Size()
 	}
-	if size > maxSize(item.Name) {
-		return fmt.Errorf("%s is too large for a backup", item.File)
+	if why := sum.add(item.Name, size); why != "" {
+		return fmt.Errorf("%s %s for a backup", item.File, why)
 	}
 	// Who wrote it and when is nobody's business.
 	h := &tar.Header{Typeflag: tar.TypeReg, Name: item.Name, Mode: 0o600, Size: size, ModTime: time.Unix(0, 0), Format: tar.FormatPAX}
@@ -183,6 +184,28 @@ func maxSize(name string) int64 {
 	return maxLarge
 }
 
+// limits are what has been used of the limits of an archive. Reading and writing go by the same ones, so that what was written can be read.
+type limits struct {
+	entries int
+	small   int64 // bytes of small entries
+}
+
+// add takes note of an entry, and says what is wrong with it; "" if nothing is.
+func (l *limits) add(name string, size int64) (why string) {
+	if l.entries++; l.entries > maxEntries {
+		return "is one too many"
+	}
+	if size < 0 || size > maxSize(name) {
+		return "is too large"
+	}
+	if small(name) {
+		if l.small += size; l.small > maxAllSmall {
+			return "is too large, with all the others,"
+		}
+	}
+	return ""
+}
+
 // A Reader reads an archive.
 type Reader struct {
 	Manifest Manifest
@@ -191,7 +214,7 @@ type Reader struct {
 	sealed io.Reader
 	tar    *tar.Reader
 	seen   map[string]bool
-	sum    int64 // of small entries
+	sum    limits
 }
 
 // NewReader opens an archive and reads its beginning. Errors match ErrFormat, ErrIncomplete or ErrWrongKey, or come from r.
@@ -251,8 +274,12 @@ func (a *Reader) Next() (name string, r io.Reader, err error) {
 		return name, r, nil
 	}
 	// Nothing that was read is worth anything before the end has been: age vouches for it chunk by chunk only.
-	if n, err := io.Copy(io.Discard, io.LimitReader(a.sealed, maxManifest)); err != nil || n == maxManifest {
+	n, err := io.Copy(io.Discard, io.LimitReader(a.sealed, maxManifest))
+	switch {
+	case err != nil:
 		return "", nil, fmt.Errorf("%w: %w", ErrIncomplete, err)
+	case n == maxManifest:
+		return "", nil, fmt.Errorf("%w: there is something after its end", ErrFormat)
 	}
 	return "", nil, io.EOF
 }
@@ -275,18 +302,23 @@ func (a *Reader) next() (name string, r io.Reader, err error) {
 		return bad("has a name that none has")
 	case a.seen[h.Name]:
 		return bad("is there twice")
-	case len(a.seen) == maxEntries:
-		return bad("is one too many")
-	case h.Size < 0 || h.Size > maxSize(h.Name):
-		return bad("is too large")
+	case sparse(h):
+		return bad("has holes") // a few bytes could become gigabytes
 	case a.Manifest.Kind == Identity && !small(h.Name):
 		return bad("belongs into no backup of this kind")
 	}
-	if small(h.Name) {
-		if a.sum += h.Size; a.sum > maxAllSmall {
-			return bad("is too large")
-		}
+	if why := a.sum.add(h.Name, h.Size); why != "" {
+		return bad(why)
 	}
 	a.seen[h.Name] = true
 	return h.Name, a.tar, nil
+}
+
+func sparse(h *tar.Header) bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
 }

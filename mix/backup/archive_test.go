@@ -4,8 +4,11 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -177,6 +180,70 @@ func TestHostileArchive(t *testing.T) {
 	if _, _, err := readAll(hostile(t, key, append(begin[:2:2], end)...), key); err != nil {
 		t.Errorf("nothing hostile: %v", err)
 	}
+}
+
+// What could not be read again is not written.
+func TestWriteLimits(t *testing.T) {
+	key := testKey(t)
+	large := bytes.Repeat([]byte("x"), maxSmall)
+	items := []Item{{Name: configName, Data: []byte("x")}}
+	for i := range maxAllSmall / maxSmall {
+		items = append(items, Item{Name: "files/" + strconv.Itoa(i), Data: large})
+	}
+	err := Write(io.Discard, Manifest{Kind: Identity, ID: testID}, items, key.Recipient())
+	if err == nil || !strings.Contains(err.Error(), "too large") {
+		t.Errorf("more than can be read: %v", err)
+	}
+	if err := Write(io.Discard, Manifest{Kind: Identity, ID: testID}, items[:len(items)-1], key.Recipient()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A few bytes that stand for many gigabytes are no entry: this one is as GNU tar writes it.
+func TestSparseArchive(t *testing.T) {
+	hole := tarOf(t, hostileEntry{tar.Header{Name: "queue/1.seg", Typeflag: tar.TypeReg, Format: tar.FormatGNU}, "x"})
+	records := pax("GNU.sparse.major", "1") + pax("GNU.sparse.minor", "0") + pax("GNU.sparse.name", "queue/1.seg") + pax("GNU.sparse.realsize", strconv.Itoa(maxLarge))
+	head := tarOf(t, hostileEntry{tar.Header{Name: "head", Typeflag: tar.TypeReg, Format: tar.FormatGNU}, records})
+	head[156] = 'x' // a header of records for the next entry
+	sum(head)
+	spars := tarOf(t, hostileEntry{tar.Header{Name: "queue/1.seg", Typeflag: tar.TypeReg, Format: tar.FormatUSTAR}, "0\n" + strings.Repeat("\x00", 510)})
+	const trailer = 1024
+	begin := tarOf(t, entry(manifestName, `{"Version":1,"Kind":"move","ID":"`+testID+`"}`), entry(configName, "x"))
+	for name, c := range map[string]struct {
+		data []byte
+		want error
+	}{
+		"with holes": {slices.Concat(begin[:len(begin)-trailer], head[:len(head)-trailer], spars), ErrFormat},
+		"without":    {slices.Concat(begin[:len(begin)-trailer], hole), nil},
+	} {
+		a, err := newReader(bytes.NewReader(c.data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := a.Next(); !errors.Is(err, c.want) || c.want != nil && !strings.Contains(err.Error(), "has holes") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// pax is a record of an extended header: its own length, key and value.
+func pax(key, value string) string {
+	rest := " " + key + "=" + value + "\n"
+	n := len(rest) + 1
+	for len(strconv.Itoa(n))+len(rest) != n {
+		n++
+	}
+	return strconv.Itoa(n) + rest
+}
+
+// sum writes the sum of a header anew.
+func sum(block []byte) {
+	copy(block[148:156], "        ")
+	n := 0
+	for _, b := range block[:512] {
+		n += int(b)
+	}
+	copy(block[148:156], fmt.Sprintf("%06o\x00 ", n))
 }
 
 func FuzzReader(f *testing.F) {

@@ -123,6 +123,10 @@ func passing(name string) bool {
 
 // namedItems are a file, or the files in a directory and those below it.
 func namedItems(name, path string) (items []Item, err error) {
+	// What a link leads to is meant.
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return nil, err
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -131,7 +135,10 @@ func namedItems(name, path string) (items []Item, err error) {
 		return []Item{{Name: name, File: path}}, nil
 	}
 	err = filepath.WalkDir(path, func(file string, e fs.DirEntry, err error) error {
-		if err != nil || !e.Type().IsRegular() || !passing(e.Name()) {
+		if err != nil || e.IsDir() || !passing(e.Name()) {
+			return err
+		}
+		if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
 			return err
 		}
 		rel, err := filepath.Rel(path, file)

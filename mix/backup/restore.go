@@ -21,7 +21,11 @@ var ErrNotEmpty = errors.New("is not empty; a backup is restored into a director
 // BaseLock is the file that a daemon, or a command in its place, locks in the base directory.
 const BaseLock = "mixminiond.lock"
 
-const unfinished = "a restore has not come to its end here. Remove the directory and restore the backup again."
+const unfinished = "a restore has not come to its end here. Remove the directory, and the configuration if it was written, and restore the backup again. " +
+	"If its name ends in " + UsedSuffix + " by now, take that off first."
+
+// UsedSuffix is the end of the name that the archive of a moved mix gets when it is restored.
+const UsedSuffix = ".restored"
 
 // A Place is where an archive is restored.
 type Place struct {
@@ -56,16 +60,17 @@ func Restore(a *Reader, p Place) (done Restored, undo func() error, err error) {
 			return done, nil, fmt.Errorf("%s %w", dir, ErrNotEmpty)
 		}
 	}
-	for _, dir := range []string{paths.BaseDir, paths.KeyDir, paths.WorkDir, paths.QueueDir} {
-		if err := w.mkdir(dir); err != nil {
-			return done, nil, err
-		}
-	}
+	// The mark comes first, so that whatever is there after a crash says what it is.
 	if err := w.create(filepath.Join(paths.BaseDir, MarkFile), strings.NewReader(unfinished)); err != nil {
 		return done, nil, err
 	}
 	if err := w.sync(); err != nil {
 		return done, nil, err
+	}
+	for _, dir := range []string{paths.KeyDir, paths.WorkDir, paths.QueueDir} {
+		if err := w.mkdir(dir); err != nil {
+			return done, nil, err
+		}
 	}
 	done.Elsewhere = map[string]string{}
 	for {
@@ -119,7 +124,11 @@ func place(name string, paths *config.ServerPaths, files []File) (file, wanted s
 		if filepath.IsLocal(want) {
 			return filepath.Join(paths.BaseDir, want), "", nil
 		}
-		return filepath.Join(paths.BaseDir, "restored", digits, filepath.Base(want)), want, nil
+		name := below
+		if name == "" {
+			name = filepath.Base(want)
+		}
+		return filepath.Join(paths.BaseDir, "restored", digits, name), want, nil
 	}
 	return "", "", fmt.Errorf("%w: an entry is where none should be", ErrFormat)
 }

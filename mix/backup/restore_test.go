@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -172,6 +173,47 @@ func TestRestoreIncomplete(t *testing.T) {
 	}
 	if tried < 5 {
 		t.Errorf("only %d lengths tried", tried)
+	}
+}
+
+// A directory that the configuration names by a link, with directories and links in it, is there as a whole.
+func TestRestoreNamedDirectory(t *testing.T) {
+	outside := t.TempDir()
+	for name, content := range map[string]string{"a/x": "first", "b/x": "second", "y": "third"} {
+		file := filepath.Join(outside, "real", filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(content), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := filepath.Join(outside, "link")
+	if err := errors.Join(os.Symlink("real", link), os.Symlink("../y", filepath.Join(outside, "real", "a", "z"))); err != nil {
+		if runtime.GOOS != "windows" {
+			t.Fatal(err)
+		}
+		t.Skip("there are no symbolic links here:", err)
+	}
+	s, _ := source(t)
+	s.Text = bytes.Replace(s.Text, []byte("BlacklistFile:"), []byte("TemplateDir: "+link+"\nBlacklistFile:"), 1)
+	cfg, err := config.ParseServer(s.Text, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Config = cfg
+	data, read := s.archive(t, Identity)
+	a, err := read(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := filepath.Join(t.TempDir(), "there")
+	done, _, err := Restore(a, s.at(t, there))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{"a/x": "first", "b/x": "second", "y": "third", "a/z": "third"} {
+		want := filepath.Join(link, filepath.FromSlash(name))
+		if got, err := os.ReadFile(done.Elsewhere[want]); err != nil || string(got) != content {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
 	}
 }
 
