@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mixminion/internal/config"
+	"mixminion/internal/store/durable"
 	"mixminion/mix"
 	"mixminion/mix/backup"
 
@@ -128,11 +129,17 @@ func moveTo(s *streams, src *backup.Source, target, base string, to []age.Recipi
 	if err != nil {
 		return err
 	}
+	paths := src.Config.Paths(src.Home)
+	for _, dir := range []string{paths.BaseDir, paths.KeyDir, paths.QueueDir} {
+		if inside(dir, name) {
+			return fmt.Errorf("%s lies in %s, which is to be removed after the move: write it elsewhere", target, dir)
+		}
+	}
 	if err := backup.SetMark(base, movingText(name)); err != nil {
 		return fmt.Errorf("mark the base directory: %w", err)
 	}
 	if err := createBackup(target, m, items, to); err != nil {
-		if _, serr := os.Lstat(target); errors.Is(serr, fs.ErrNotExist) {
+		if _, serr := os.Lstat(target); errors.Is(serr, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("nothing was moved: %w", errors.Join(err, backup.ClearMark(base)))
 		}
 		return err
@@ -152,7 +159,30 @@ func moveTo(s *streams, src *backup.Source, target, base string, to []age.Recipi
 
 func movingText(target string) string {
 	return fmt.Sprintf("it was being moved into %s by mixminiond backup --move, which did not come to its end. If that file exists, the mix is in it: "+
-		"restore it, and remove this directory. If it does not exist, nothing was moved: remove the file %s, and start the mix again.", target, backup.MarkFile)
+		"restore it, and remove this directory. If it does not exist, nothing was moved: destroy %[1]s.*%s if it is there, since it holds packet keys, "+
+		"remove the file %s, and start the mix again.", target, tmpSuffix, backup.MarkFile)
+}
+
+// inside reports whether a file that need not exist lies below a directory, whatever links lead there.
+func inside(dir, file string) bool {
+	top, err := os.Stat(dir)
+	if err != nil {
+		return false
+	}
+	real, err := filepath.EvalSymlinks(filepath.Dir(file))
+	if err != nil {
+		return false
+	}
+	for {
+		if info, err := os.Stat(real); err == nil && os.SameFile(info, top) {
+			return true
+		}
+		up := filepath.Dir(real)
+		if up == real {
+			return false
+		}
+		real = up
+	}
 }
 
 func movedText(day, target string) string {
@@ -170,7 +200,7 @@ func sayMissing(s *streams, missing []string) {
 func createBackup(target string, m backup.Manifest, items []backup.Item, to []age.Recipient) error {
 	err := createWith(target, func(w io.Writer) error { return backup.Write(w, m, items, to...) })
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s exists already; a backup replaces nothing", target)
+		return fmt.Errorf("%s: %w; a backup replaces nothing", target, fs.ErrExist)
 	}
 	if err != nil {
 		return fmt.Errorf("write the backup: %w", err)
@@ -248,9 +278,6 @@ func newRestore(s *streams, configFile *string) *cobra.Command {
 	return cmd
 }
 
-// usedSuffix is the end of the name that a moved mix's archive gets.
-const usedSuffix = ".restored"
-
 func restoreBackup(ctx context.Context, s *streams, configFile, archive string, o restoreOptions) (err error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -275,9 +302,12 @@ func restoreBackup(ctx context.Context, s *streams, configFile, archive string, 
 	if err != nil {
 		return fmt.Errorf("%s: %w", archive, err)
 	}
-	if a.Manifest.Kind == backup.Move && strings.HasSuffix(archive, usedSuffix) {
+	switch moved := a.Manifest.Kind == backup.Move; {
+	case moved && strings.HasSuffix(archive, backup.UsedSuffix):
 		return fmt.Errorf("%s was restored already. Two mixes with the same packet keys would betray where packets go; "+
-			"only if what was restored is gone for good, take %s off its name", archive, usedSuffix)
+			"only if what was restored is gone for good, take %s off its name", archive, backup.UsedSuffix)
+	case moved && strings.HasSuffix(archive, tmpSuffix):
+		return fmt.Errorf("%s is what a backup --move left that did not come to its end: the mix has not left its old place; destroy this file", archive)
 	}
 	if o.baseDir != "" {
 		dir, err := filepath.Abs(o.baseDir)
@@ -291,7 +321,7 @@ func restoreBackup(ctx context.Context, s *streams, configFile, archive string, 
 		return err
 	}
 	paths := cfg.Paths(home)
-	elsewhere, err := restoreInto(ctx, s, a, cfg, home, configFile, o)
+	elsewhere, err := restoreInto(ctx, s, a, cfg, home, archive, configFile, o)
 	if err != nil {
 		return fmt.Errorf("nothing was restored from %s: %w", archive, err)
 	}
@@ -300,9 +330,6 @@ func restoreBackup(ctx context.Context, s *streams, configFile, archive string, 
 		s.say("The configuration wants the file %s: you find it in %s.", want, is)
 	}
 	if a.Manifest.Kind == backup.Move {
-		if err := os.Rename(archive, archive+usedSuffix); err != nil {
-			caution(s, "this backup must not be restored a second time, and it could not be renamed: %v", err)
-		}
 		s.say("It has the packet keys, replay logs and packets that it had. Destroy all copies of the backup, and the old base directory.")
 	} else if cfg.IncomingMMTP.Enabled {
 		s.say("It has a new packet key. Packets and reply blocks for its old ones are lost.")
@@ -312,20 +339,28 @@ func restoreBackup(ctx context.Context, s *streams, configFile, archive string, 
 }
 
 // restoreInto restores all, or nothing.
-func restoreInto(ctx context.Context, s *streams, a *backup.Reader, cfg *config.Server, home, configFile string, o restoreOptions) (elsewhere map[string]string, err error) {
-	base := cfg.Paths(home).BaseDir
-	_, serr := os.Stat(base)
-	if err := os.MkdirAll(base, 0o700); err != nil {
+func restoreInto(ctx context.Context, s *streams, a *backup.Reader, cfg *config.Server, home, archive, configFile string, o restoreOptions) (elsewhere map[string]string, err error) {
+	paths := cfg.Paths(home)
+	_, serr := os.Stat(paths.BaseDir)
+	if err := os.MkdirAll(paths.BaseDir, 0o700); err != nil {
 		return nil, err
 	}
-	lock, err := lockBase(base)
+	lock, err := lockBase(paths.BaseDir)
 	if err != nil {
 		return nil, err
 	}
+	var empty []string // directories that were, and are to be again
+	whole := false
 	defer func() {
 		err = errors.Join(err, lock.Close())
-		if err != nil && errors.Is(serr, fs.ErrNotExist) {
-			err = errors.Join(err, os.Remove(filepath.Join(base, backup.BaseLock)), os.Remove(base))
+		if err == nil || whole {
+			return
+		}
+		for _, dir := range empty {
+			err = errors.Join(err, emptyAgain(dir, false))
+		}
+		if errors.Is(serr, fs.ErrNotExist) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(paths.BaseDir, backup.BaseLock)), os.Remove(paths.BaseDir))
 		}
 	}()
 	done, undo, err := backup.Restore(a, backup.Place{Config: cfg, Home: home})
@@ -339,9 +374,30 @@ func restoreInto(ctx context.Context, s *streams, a *backup.Reader, cfg *config.
 		err = writeNewConfig(configFile, a.Config, false)
 	}
 	if err != nil {
+		// The mix may have made files beside those of the archive.
+		empty = []string{paths.KeyDir, paths.QueueDir, paths.BaseDir}
 		return nil, errors.Join(err, undo())
 	}
-	return done.Elsewhere, backup.ClearMark(base)
+	whole = true
+	if a.Manifest.Kind == backup.Move {
+		// Before the mix can start, so that a crash in between leaves no archive that looks as if nobody had restored it.
+		if err := retire(archive); err != nil {
+			caution(s, "this backup must not be restored a second time, and it could not be renamed: %v", err)
+		}
+	}
+	return done.Elsewhere, backup.ClearMark(paths.BaseDir)
+}
+
+// retire gives the archive of a move the name of one that was restored.
+func retire(archive string) error {
+	used := archive + backup.UsedSuffix
+	if _, err := os.Lstat(used); err == nil {
+		return fmt.Errorf("%s: %w", used, fs.ErrExist)
+	}
+	if err := os.Rename(archive, used); err != nil {
+		return err
+	}
+	return durable.SyncDir(filepath.Dir(archive))
 }
 
 // keys finds out how to open an archive, and leaves it at its beginning.

@@ -34,18 +34,39 @@ func createWith(file string, write func(io.Writer) error) (err error) {
 	if _, err := os.Lstat(file); !errors.Is(err, os.ErrNotExist) {
 		return os.ErrExist
 	}
-	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*.tmp") // readable for its owner alone
+	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*"+tmpSuffix) // readable for its owner alone
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
+	defer func() {
+		if rerr := os.Remove(f.Name()); !errors.Is(rerr, os.ErrNotExist) {
+			err = errors.Join(err, rerr)
+		}
+	}()
 	err = write(f)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	// Unlike a rename this fails if the file is there by now.
 	if err := os.Link(f.Name(), file); err != nil {
-		return err
+		if errors.Is(err, os.ErrExist) {
+			return err
+		}
+		// File systems of USB sticks know no links.
+		if err := renameNew(f.Name(), file); err != nil {
+			return err
+		}
 	}
 	return durable.SyncDir(filepath.Dir(file))
+}
+
+// tmpSuffix is the end of the name of a file that is not whole yet.
+const tmpSuffix = ".tmp"
+
+// renameNew renames a file to a name that is not there.
+func renameNew(from, to string) error {
+	if _, err := os.Lstat(to); !errors.Is(err, os.ErrNotExist) {
+		return os.ErrExist
+	}
+	return os.Rename(from, to)
 }

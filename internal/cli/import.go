@@ -13,6 +13,7 @@ import (
 	"mixminion/directory"
 	"mixminion/internal/config"
 	"mixminion/internal/logging"
+	"mixminion/internal/store/durable"
 	"mixminion/mix"
 	"mixminion/mix/backup"
 	"mixminion/mix/oldbase"
@@ -231,6 +232,9 @@ func emptyAgain(base string, all bool) error {
 		return os.RemoveAll(base)
 	}
 	entries, err := os.ReadDir(base)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	for _, e := range entries {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(base, e.Name())))
 	}
@@ -264,7 +268,7 @@ func (im *importer) copyFiles() error {
 		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 			return err
 		}
-		return os.WriteFile(to, text, 0o600)
+		return durable.WriteFile(to, text, 0o600)
 	}
 	for _, f := range im.named {
 		rel, err := filepath.Rel(im.old, f.Path)
