@@ -200,6 +200,7 @@ func (c *Client) Validate() error {
 func (c *Client) Warnings() []string {
 	w := warnings{file: &c.File}
 	w.unused(c.Sections())
+	warnOldURLs(&w, "ServerURL", c.Directories.ServerURL)
 	switch t := c.Network.Timeout; {
 	case t < Interval(5*time.Second):
 		w.add("Network", "Timeout", "is %s: many mixes will seem dead", t)

@@ -1,17 +1,34 @@
 package config
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
-// URLBases is a repeatable key, one [URLBase] to a line.
+// URLBases is a repeatable key, one [URLBase] to a line. Addresses of documents of the one directory server that there was in the time of 0.0.8
+// are legal and left out.
 type URLBases []string
 
 func (v *URLBases) Set(text string) error {
 	var base URLBase
+	if slash := strings.LastIndexByte(text, '/') + 1; slices.Contains(oldDocuments, text[slash:]) {
+		return base.Set(text[:slash])
+	}
 	if err := base.Set(text); err != nil {
 		return err
 	}
 	*v = append(*v, text)
 	return nil
+}
+
+// oldDocuments are what 0.0.8 downloaded and where it published. It read the keys with their addresses, and did not heed them.
+var oldDocuments = []string{"Directory.gz", "Directory", "publish"}
+
+// warnOldURLs says that a key has only addresses that are left out.
+func warnOldURLs(w *warnings, key string, list URLBases) {
+	if len(list) == 0 && w.file.Given("DirectoryServers", key) {
+		w.add("DirectoryServers", key, "names the directory server of 0.0.8, which this version does not use")
+	}
 }
 func (v *URLBases) String() string   { return strings.Join(*v, "; ") }
 func (v *URLBases) Values() []string { return *v }

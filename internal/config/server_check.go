@@ -289,6 +289,8 @@ func (s *Server) Warnings() []string {
 	w := warnings{file: &s.File}
 	w.unused(s.Sections())
 	s.Main.warn(&w)
+	warnOldURLs(&w, "ServerURL", s.Directories.ServerURL)
+	warnOldURLs(&w, "PublishURL", s.Directories.PublishURL)
 	if !s.IncomingMMTP.Enabled && !s.OutgoingMMTP.Enabled && !s.Directory.Enabled {
 		w.add("", "", "neither [Incoming/MMTP] nor [Outgoing/MMTP] is enabled: this mix will do nothing")
 	} else if s.IncomingMMTP.Enabled && !s.OutgoingMMTP.Enabled {
