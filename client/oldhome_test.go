@@ -12,6 +12,7 @@ import (
 	"mixminion/client"
 	"mixminion/client/pickle"
 	"mixminion/internal/clock"
+	"mixminion/internal/config"
 	"mixminion/packet"
 )
 
@@ -87,6 +88,29 @@ func TestOldHomeQueue(t *testing.T) {
 	info, err := os.Stat(filepath.Join(queue, id))
 	if err != nil || !info.ModTime().Equal(day) || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v: %v", info, err)
+	}
+}
+
+// TestInteropOldClientFile: the configuration file beside that home is read, and nothing in it needs a warning.
+func TestInteropOldClientFile(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(oldHome(t)), ".mixminionrc"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.ParseClient(text, ".mixminionrc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		"UserDir: " + c.User.UserDir.String(), "SURBAddress: " + c.Security.SURBAddress, "SURBLifetime: " + c.Security.SURBLifetime.String(),
+		"Timeout: " + c.Network.Timeout.String(),
+	} {
+		if !strings.Contains(string(text), line+"\n") {
+			t.Errorf("%s does not stand in the file", line)
+		}
+	}
+	if w := c.Warnings(); len(w) > 0 {
+		t.Errorf("warnings %q", w)
 	}
 }
 

@@ -80,7 +80,8 @@ func TestInteropFragmentsAtExit(t *testing.T) {
 	}
 }
 
-// TestInteropPacketsThroughMix: a packet as 0.0.8 builds it is relayed and delivered by a mix that runs; of the same packet twice one.
+// TestInteropPacketsThroughMix: a packet as 0.0.8 builds it is relayed and delivered by a mix that runs; of the same packet twice one. Pings
+// end here.
 func TestInteropPacketsThroughMix(t *testing.T) {
 	var delivered packet.Payload // an exit keeps no payload
 	exit := &wholeExit{answer: func(it delivery.Item) delivery.Outcome {
@@ -98,7 +99,13 @@ func TestInteropPacketsThroughMix(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, again := packet.Packet(built), packet.Packet(built)
-	r.mustSend(&p, &again)
+	// Its pinger sends these.
+	sum = sha1.Sum(payload)
+	ping, err := firstimpl.BuildForward(rand.Reader, way, way, firstimpl.Exit{Type: uint16(packet.TypePing), Info: sum[:]}, payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.mustSend(&p, &again, (*packet.Packet)(ping))
 	r.mixOnce()
 	eventually(t, "the message is delivered", func() bool { return len(exit.seen()) > 0 })
 	r.close()

@@ -146,13 +146,17 @@ func TestInteropTheirPackets(t *testing.T) {
 	leg := func(first int) []testNode {
 		return legOf(first, 3, func(i int) string { return netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}).String() })
 	}
-	leg1, leg2 := leg(0), leg(9)
-	for _, addresses := range []bool{false, true} {
+	for _, form := range []string{"names", "capitals", "addresses"} {
+		leg1, leg2 := leg(0), leg(9)
 		rnd := rand.NewChaCha8([32]byte{2})
 		payload := randomPayload(rnd)
 		old1, old2 := oldNodes(leg1), oldNodes(leg2)
 		for i := range old1 {
-			old1[i].IPv4, old2[i].IPv4 = addresses, addresses
+			old1[i].IPv4, old2[i].IPv4 = form == "addresses", form == "addresses"
+			if form == "capitals" {
+				leg1[i].Host, leg2[i].Host = "mix.example", "mix.example"
+				old1[i].Host, old2[i].Host = "MIX.Example", "mix.EXAMPLE"
+			}
 		}
 		info := append(make([]byte, packet.TagLen), "dave@example.com"...)
 		built, err := firstimpl.BuildForward(rnd, old1, old2, firstimpl.Exit{Type: 0x100, Info: info}, payload[:])
