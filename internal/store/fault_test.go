@@ -116,6 +116,34 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// A store opens on a disk without a free byte, holds what it held, and can erase it.
+func TestOpenOnAFullDisk(t *testing.T) {
+	fs := crashfs.New()
+	opts := smallOptions(fs)
+	s := mustOpen(t, fs, opts)
+	for i := range uint64(20) {
+		mustCommit(t, s, store.Entry{Body: testBody(i)})
+	}
+	must(t, s.Close())
+	fs.SetCapacity(fs.Used())
+	s = mustOpen(t, fs, opts)
+	if got := len(s.Pool()); got != 20 {
+		t.Errorf("%d packets, want 20", got)
+	}
+	if s.Room() {
+		t.Error("room on a full disk")
+	}
+	if _, err := s.Commit([]store.Entry{{Body: testBody(1)}}); !errors.Is(err, store.ErrFull) {
+		t.Errorf("a packet on a full disk: %v", err)
+	}
+	must(t, s.Done(s.Pool()...))
+	fs.SetCapacity(-1)
+	must(t, s.Tend())
+	mustCommit(t, s, store.Entry{Body: testBody(1)})
+	must(t, s.Close())
+	checkSound(t, fs)
+}
+
 func TestMaxBytes(t *testing.T) {
 	fs := crashfs.New()
 	opts := smallOptions(fs)

@@ -55,7 +55,14 @@ func (s *Store) recover() error {
 	s.packets.linkAll()
 	// A segment that is not the youngest was synced as a whole before the next one got its first frame; the
 	// youngest was synced by cutTail. So everything that was read is durable before anything new is promised.
-	if err := s.newSegment(last + 1); err != nil {
+	err = s.newSegment(last + 1)
+	if errors.Is(err, ErrFull) {
+		s.ballast = true // the one of the run before, if it is there
+		if s.spendBallast() {
+			err = s.newSegment(last + 1)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	// Only now, so that there is always a segment that tells who the store is and which numbers are used. Durable
