@@ -408,18 +408,25 @@ func (s *Store) copyPackets(seg *segment, list []rec, size int) error {
 		}
 	}
 	// Packets in clear get keys; the others keep theirs, and are copied as they are.
-	var keys []uint32
+	var keys, fresh []uint32
 	if s.page != nil {
 		var err error
-		if keys, err = s.keysForClear(list, bodies); err != nil {
+		if keys, fresh, err = s.keysForClear(list, bodies); err != nil {
 			return err
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer func() {
+		// Of packets that were erased meanwhile, or all if the frame was not written: a part of it may be on the medium.
+		for _, key := range fresh {
+			s.doom(key)
+		}
+	}()
 	r := record{kind: kindPut}
 	names := queueNames{}
 	var kept [][]byte
+	var from []int // their places in list
 	for i := range list {
 		slot, ok := s.packets.find(list[i].id)
 		if !ok {
@@ -428,7 +435,7 @@ func (s *Store) copyPackets(seg *segment, list []rec, size int) error {
 		rc := s.packets.at(slot)
 		r.puts = append(r.puts, putEntry{id: rc.id, queued: rc.queued, last: rc.last,
 			queue: names.index(&r, s.packets.queues[rc.queue].name), length: rc.length, attempts: rc.attempts})
-		kept = append(kept, bodies[i])
+		kept, from = append(kept, bodies[i]), append(from, i)
 		if keys != nil {
 			r.kind, r.keys = kindSealed, append(r.keys, keys[i])
 		}
@@ -455,6 +462,7 @@ func (s *Store) copyPackets(seg *segment, list []rec, size int) error {
 		rc.seg, rc.off = to.number, uint32(body)
 		if r.keys != nil {
 			s.packets.setKey(slot, r.keys[i])
+			fresh[from[i]] = 0
 		}
 		to.live += rc.footprint()
 		to.packets++

@@ -443,3 +443,82 @@ func TestDamagedErasure(t *testing.T) {
 	}
 	mustClose(t, s)
 }
+
+// fullFS says that the disk is full when segments are written, after it has written the first half.
+type fullFS struct {
+	FS
+	full bool
+}
+
+type fullFile struct {
+	File
+	fs *fullFS
+}
+
+func (f *fullFS) OpenFile(name string, flag int) (File, error) {
+	file, err := f.FS.OpenFile(name, flag)
+	if err != nil || filepath.Ext(name) != segExt {
+		return file, err
+	}
+	return &fullFile{file, f}, nil
+}
+
+func (f *fullFile) WriteAt(b []byte, off int64) (int, error) {
+	if !f.fs.full || len(b) <= sealHeadLen {
+		return f.File.WriteAt(b, off)
+	}
+	n, err := f.File.WriteAt(b[:len(b)/2], off)
+	return n, errors.Join(ErrFull, err)
+}
+
+// TestKeysOfFailedCopies encrypts an old store while the disk is full, and accounts for all keys: of a copy that was begun something may be left on
+// the medium, so its key must go, too.
+func TestKeysOfFailedCopies(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(filepath.Join(dir, "store"), Options{Manual: true, SegmentBytes: 1 << 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range uint64(20) {
+		commit(t, s, Entry{Body: secretBody(n)})
+	}
+	mustClose(t, s)
+	disk := &fullFS{FS: OS}
+	opts := sealedOptions(t, testSealKey)
+	if opts.FS, err = Sealed(disk, testSealKey); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(filepath.Join(dir, "store"), opts); err != nil {
+		t.Fatal(err)
+	}
+	disk.full = true
+	for range 3 {
+		if _, err := s.reclaimOldest(); !errors.Is(err, ErrFull) {
+			t.Fatalf("on a full disk: %v", err)
+		}
+	}
+	disk.full = false
+	if err := s.DropOrphans(); err != nil || s.Usage().Clear != 0 {
+		t.Fatalf("encrypt: %v, %d bytes in clear", err, s.Usage().Clear)
+	}
+	if err := s.Tend(); err != nil {
+		t.Fatal(err)
+	}
+	known := map[uint32]bool{}
+	for _, slot := range s.page.free {
+		known[slot] = true
+	}
+	for _, id := range s.Pool() {
+		slot, _ := s.packets.find(id)
+		known[s.packets.key(slot)] = true
+		if b, err := s.Read(id, nil); err != nil || !bytes.Contains(b, []byte("in clear")) {
+			t.Errorf("read: %v", err)
+		}
+	}
+	for slot := uint32(1); slot <= s.page.slots; slot++ {
+		if !known[slot] {
+			t.Errorf("the key in slot %d belongs to no packet and was not destroyed", slot)
+		}
+	}
+	mustClose(t, s)
+}

@@ -136,9 +136,10 @@ func (s *Store) takeSlots(n int) ([]uint32, error) {
 	return keys, nil
 }
 
-// keysForClear gives keys to those packets of a segment that have none, and encrypts their bodies. The others keep theirs.
-func (s *Store) keysForClear(list []rec, bodies [][]byte) ([]uint32, error) {
-	keys := make([]uint32, len(list))
+// keysForClear gives keys to those packets of a segment that have none, and encrypts their bodies. The others keep theirs. Fresh holds the
+// keys that were given, at the places of their packets: whoever does not write one to the journal must doom it.
+func (s *Store) keysForClear(list []rec, bodies [][]byte) (keys, fresh []uint32, err error) {
+	keys, fresh = make([]uint32, len(list)), make([]uint32, len(list))
 	var bare []int
 	s.mu.Lock()
 	for i := range list {
@@ -150,18 +151,19 @@ func (s *Store) keysForClear(list []rec, bodies [][]byte) ([]uint32, error) {
 		}
 	}
 	s.mu.Unlock()
-	fresh, err := s.takeSlots(len(bare))
+	taken, err := s.takeSlots(len(bare))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for n, i := range bare {
 		// A packet without its key stays unreadable under the new one.
-		keys[i] = fresh[n]
-		if err := s.page.crypt(fresh[n], bodies[i]); err != nil {
-			return nil, err
+		keys[i], fresh[i] = taken[n], taken[n]
+		if err := s.page.crypt(taken[n], bodies[i]); err != nil {
+			s.destroyKeys(taken)
+			return nil, nil, err
 		}
 	}
-	return keys, nil
+	return keys, fresh, nil
 }
 
 // doom notes that a key is to be destroyed when what was written so far is durable. Caller holds mu.
