@@ -61,7 +61,7 @@ func (d *daemon) destroyKey(ctx context.Context, args json.RawMessage) (any, err
 func newKeys(s *streams, configFile *string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "keys",
-		Short: "List the packet keys of the mix, begin a new one, or destroy one",
+		Short: "List the packet keys of the mix, begin or destroy one, lock what is encrypted anew",
 		Long: "Works on packet keys: those that take off the layers of packets. A mix makes new ones and destroys\n" +
 			"old ones by itself, as PublicKeyLifetime and PublicKeyOverlap say. Without a command of its own it\n" +
 			"lists them.",
@@ -115,7 +115,7 @@ func newKeys(s *streams, configFile *string) *cobra.Command {
 		RunE:      func(cmd *cobra.Command, _ []string) error { return rotateKeys(cmd.Context(), s, *configFile, p) },
 	}
 	p.registerStore(rotate)
-	root.AddCommand(list, rotate, destroy)
+	root.AddCommand(list, rotate, destroy, newLockKeys(s, configFile))
 	return root
 }
 

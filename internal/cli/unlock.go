@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"mixminion/internal/config"
+	"mixminion/internal/store"
 	"mixminion/internal/store/durable"
 	"mixminion/internal/vault"
 
@@ -19,6 +20,8 @@ var (
 	errStorePassphrase = errors.New("StoreKey is passphrase, and there is no terminal to ask for it: give it with --passphrase-fd")
 	errStoreNoKey      = errors.New("files of this mix are encrypted, and the configuration says StoreKey: none; " +
 		"write the StoreKey again that it had before")
+	errVaultMissing = errors.New("the file with the master key is missing, and packets of this mix are encrypted under it: put it back. If it is lost " +
+		"they are, too: remove the directory of the queues and the packet keys, and new ones are made")
 )
 
 // registerStorePassphrase adds --passphrase-fd to a command that unlocks a mix.
@@ -26,61 +29,84 @@ func (p *passphrase) registerStore(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&p.fd, "passphrase-fd", -1, "read the passphrase that [Server] StoreKey asks for, one line, from descriptor `N`")
 }
 
+// asker finds out whom to ask for a passphrase, and how often it makes sense to ask again.
+type asker func(ctx context.Context, s *streams) (ask func(prompt string) ([]byte, error), tries int, err error)
+
+// ask is the source of passphrases of StoreKey. It is found once, so that several lines can be read from one descriptor.
+func (p passphrase) ask() asker {
+	var ask func(string) ([]byte, error)
+	var tries int
+	return func(ctx context.Context, s *streams) (func(string) ([]byte, error), int, error) {
+		if ask != nil {
+			return ask, tries, nil
+		}
+		var err error
+		if ask, tries, err = p.source(ctx, s); errors.Is(err, errNoPassphrase) {
+			err = errStorePassphrase
+		}
+		return ask, tries, err
+	}
+}
+
 // unlock opens the master key of a server, or makes one if there is none yet; nil if StoreKey is none.
 func unlock(ctx context.Context, s *streams, cfg *config.Server, home string, p passphrase) (*vault.Vault, error) {
-	base := cfg.Paths(home).BaseDir
-	path := filepath.Join(base, vault.FileName)
+	return unlockWith(ctx, s, cfg, home, p.ask())
+}
+
+func unlockWith(ctx context.Context, s *streams, cfg *config.Server, home string, source asker) (*vault.Vault, error) {
+	paths := cfg.Paths(home)
+	path := filepath.Join(paths.BaseDir, vault.FileName)
 	_, err := os.Lstat(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read the master key: %w", err)
 	}
 	fresh := err != nil
-	key := cfg.Main.StoreKey
-	if key.From == config.StoreKeyNone {
+	if cfg.Main.StoreKey.From == config.StoreKeyNone {
 		if !fresh {
 			return nil, fmt.Errorf("%s: %w", path, errStoreNoKey)
 		}
 		return nil, nil
 	}
-	if fresh {
-		if err := os.MkdirAll(base, 0o700); err != nil {
-			return nil, fmt.Errorf("make the base directory: %w", err)
-		}
+	if !fresh {
+		return openVault(ctx, s, cfg, home, path, source)
 	}
-	use := func(secret vault.Secret) (*vault.Vault, error) {
-		defer secret.Wipe()
-		if fresh {
-			return vault.Create(path, secret)
-		}
-		return vault.Open(path, secret)
-	}
-	var secret vault.Secret
-	switch key.From {
-	case config.StoreKeyPassphrase:
-		return unlockByPassphrase(ctx, s, p, fresh, use)
-	case config.StoreKeyCredential:
-		secret, err = vault.Credential(os.Getenv("CREDENTIALS_DIRECTORY"), key.Name)
-	default:
-		name := config.Path(key.Name)
-		secret, err = vault.KeyFile(name.In(base, home))
-	}
+	// A new master key would open nothing of what is there.
+	encrypted, err := store.Encrypted(paths.QueueDir)
 	if err != nil {
-		return nil, fmt.Errorf("[Server] StoreKey: %w", err)
+		return nil, err
 	}
-	return use(secret)
+	if encrypted {
+		return nil, fmt.Errorf("%s: %w", path, errVaultMissing)
+	}
+	if err := os.MkdirAll(paths.BaseDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the base directory: %w", err)
+	}
+	secret, err := storeSecret(ctx, s, cfg, home, source)
+	if err != nil {
+		return nil, err
+	}
+	defer secret.Wipe()
+	return vault.Create(path, secret)
 }
 
-// unlockByPassphrase asks as often as it makes sense. A new passphrase is asked for twice on a terminal.
-func unlockByPassphrase(ctx context.Context, s *streams, p passphrase, fresh bool, use func(vault.Secret) (*vault.Vault, error)) (*vault.Vault, error) {
-	ask, tries, err := p.source(ctx, s)
-	if errors.Is(err, errNoPassphrase) {
-		err = errStorePassphrase
+// openVault opens the master key that is there; a person may mistype a passphrase.
+func openVault(ctx context.Context, s *streams, cfg *config.Server, home, path string, source asker) (*vault.Vault, error) {
+	use := func(secret vault.Secret, err error) (*vault.Vault, error) {
+		if err != nil {
+			return nil, err
+		}
+		defer secret.Wipe()
+		return vault.Open(path, secret)
 	}
+	if cfg.Main.StoreKey.From != config.StoreKeyPassphrase {
+		return use(keySecret(cfg, home))
+	}
+	ask, tries, err := source(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	for ; ; tries-- {
-		v, err := askAndUnlock(ask, fresh, tries > 1, use)
+		v, err := use(askPassphrase(ask, "Passphrase of the mix: "))
 		if !errors.Is(err, vault.ErrWrongKey) || tries <= 1 {
 			return v, err
 		}
@@ -88,31 +114,54 @@ func unlockByPassphrase(ctx context.Context, s *streams, p passphrase, fresh boo
 	}
 }
 
-func askAndUnlock(ask func(string) ([]byte, error), fresh, person bool, use func(vault.Secret) (*vault.Vault, error)) (*vault.Vault, error) {
-	prompt := "Passphrase of the mix: "
-	if fresh {
-		prompt = "New passphrase of the mix, which each start will ask for: "
+// storeSecret finds what StoreKey names, to lock a master key with it. A new passphrase is asked for twice on a terminal.
+func storeSecret(ctx context.Context, s *streams, cfg *config.Server, home string, source asker) (vault.Secret, error) {
+	if cfg.Main.StoreKey.From != config.StoreKeyPassphrase {
+		return keySecret(cfg, home)
 	}
+	ask, tries, err := source(ctx, s)
+	if err != nil {
+		return vault.Secret{}, err
+	}
+	secret, err := askPassphrase(ask, "New passphrase of the mix, which each start will ask for: ")
+	if err != nil || tries <= 1 {
+		return secret, err
+	}
+	again, err := askPassphrase(ask, "The same passphrase again: ")
+	if err != nil {
+		secret.Wipe()
+		return vault.Secret{}, err
+	}
+	defer again.Wipe()
+	if !secret.Equal(again) {
+		secret.Wipe()
+		return vault.Secret{}, errMismatch
+	}
+	return secret, nil
+}
+
+// keySecret reads the key file or the credential.
+func keySecret(cfg *config.Server, home string) (secret vault.Secret, err error) {
+	key := cfg.Main.StoreKey
+	if key.From == config.StoreKeyCredential {
+		secret, err = vault.Credential(os.Getenv("CREDENTIALS_DIRECTORY"), key.Name)
+	} else {
+		name := config.Path(key.Name)
+		secret, err = vault.KeyFile(name.In(cfg.Paths(home).BaseDir, home))
+	}
+	if err != nil {
+		return vault.Secret{}, fmt.Errorf("[Server] StoreKey: %w", err)
+	}
+	return secret, nil
+}
+
+func askPassphrase(ask func(string) ([]byte, error), prompt string) (vault.Secret, error) {
 	text, err := ask(prompt)
 	if err != nil {
-		return nil, err
+		return vault.Secret{}, err
 	}
 	defer clear(text)
-	secret, err := vault.Passphrase(text)
-	if err != nil {
-		return nil, err
-	}
-	if fresh && person {
-		again, err := ask("The same passphrase again: ")
-		if err != nil {
-			return nil, err
-		}
-		defer clear(again)
-		if string(again) != string(text) {
-			return nil, errMismatch
-		}
-	}
-	return use(secret)
+	return vault.Passphrase(text)
 }
 
 // makeStoreKey makes the key file that StoreKey names if there is none.

@@ -68,6 +68,15 @@ func Sealed(fs FS, key [32]byte) (FS, error) {
 	return s, nil
 }
 
+// Encrypted says whether the store in dir is encrypted. A store that is not there is not.
+func Encrypted(dir string) (bool, error) {
+	_, err := os.Lstat(filepath.Join(dir, keyPageName))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 func derive(key []byte, label string) (out [sha256.Size]byte) {
 	m := hmac.New(sha256.New, key)
 	m.Write([]byte("mixminion store: " + label))

@@ -3,6 +3,7 @@ package vault
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -39,6 +40,11 @@ type Secret struct {
 
 // Wipe overwrites the secret.
 func (s Secret) Wipe() { clear(s.bytes) }
+
+// Equal says, in constant time, whether two secrets are the same.
+func (s Secret) Equal(other Secret) bool {
+	return s.passphrase == other.passphrase && subtle.ConstantTimeCompare(s.bytes, other.bytes) == 1
+}
 
 // Passphrase is a secret that a person remembers; scrypt makes guessing dear. It must not be empty.
 func Passphrase(text []byte) (Secret, error) {

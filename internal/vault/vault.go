@@ -13,6 +13,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 
 	"golang.org/x/crypto/chacha20poly1305"
 	"golang.org/x/crypto/scrypt"
@@ -102,13 +103,34 @@ func Open(path string, secret Secret) (*Vault, error) {
 	return v, nil
 }
 
-// Lock wraps the master key under a secret, perhaps another one than before, and replaces path by it, atomically.
-func (v *Vault) Lock(path string, secret Secret) error {
+// Lock wraps the master key under a secret, perhaps another one than before, and replaces path by it, atomically. The old file is
+// overwritten after that, so that the old secret opens nothing that is left of it, as far as the disk writes in place.
+func (v *Vault) Lock(path string, secret Secret) (err error) {
 	data, err := v.wrap(rand.Reader, secret, logN)
 	if err != nil {
 		return fmt.Errorf("lock master key: %w", err)
 	}
-	return durable.WriteFile(path, data, 0o600)
+	if runtime.GOOS == "windows" { // which replaces no file that is open
+		return durable.WriteFile(path, data, 0o600)
+	}
+	old, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return durable.WriteFile(path, data, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("lock master key: %w", err)
+	}
+	defer func() { err = errors.Join(err, old.Close()) }()
+	if err := durable.WriteFile(path, data, 0o600); err != nil {
+		return err
+	}
+	if _, err := old.WriteAt(make([]byte, fileLen), 0); err != nil {
+		return fmt.Errorf("the master key is locked anew, but its old file could not be overwritten: %w", err)
+	}
+	if err := old.Sync(); err != nil {
+		return fmt.Errorf("the master key is locked anew, but its old file could not be overwritten: %w", err)
+	}
+	return nil
 }
 
 func (v *Vault) wrap(rnd io.Reader, secret Secret, logN byte) ([]byte, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -51,8 +52,19 @@ func TestVault(t *testing.T) {
 	if again.master != v.master {
 		t.Error("another master key came back")
 	}
+	old, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = old.Close() }()
+	if runtime.GOOS == "windows" {
+		_ = old.Close() // a file that is open is not replaced there
+	}
 	if err := again.Lock(path, testKey(t, 'c')); err != nil {
 		t.Fatal(err)
+	}
+	if left, err := io.ReadAll(old); runtime.GOOS != "windows" && (err != nil || !bytes.Equal(left, make([]byte, fileLen))) {
+		t.Errorf("the file of the old lock holds %x, %v", left, err)
 	}
 	if _, err := Open(path, testKey(t, 'a')); !errors.Is(err, ErrWrongKey) {
 		t.Errorf("the old key after a change: %v", err)
