@@ -55,7 +55,7 @@ func newBackup(s *streams, configFile *string) *cobra.Command {
 }
 
 func writeBackup(ctx context.Context, s *streams, configFile, target string, o backupOptions) (err error) {
-	home, err := os.UserHomeDir()
+	home, err := userHomeDir()
 	if err != nil {
 		return fmt.Errorf("find the home directory: %w", err)
 	}
@@ -279,7 +279,7 @@ func newRestore(s *streams, configFile *string) *cobra.Command {
 }
 
 func restoreBackup(ctx context.Context, s *streams, configFile, archive string, o restoreOptions) (err error) {
-	home, err := os.UserHomeDir()
+	home, err := userHomeDir()
 	if err != nil {
 		return fmt.Errorf("find the home directory: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 
 	"mixminion/internal/harden"
@@ -29,7 +28,7 @@ func newCheck(s *streams, configFile *string) *cobra.Command {
 }
 
 func check(ctx context.Context, s *streams, file string) error {
-	home, err := os.UserHomeDir()
+	home, err := userHomeDir()
 	if err != nil {
 		return fmt.Errorf("find the home directory: %w", err)
 	}

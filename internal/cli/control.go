@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 
 	"mixminion/internal/config"
@@ -124,7 +123,7 @@ func addControl(root *cobra.Command, s *streams, configFile *string) {
 
 // baseDir is where the daemon of a configuration is found.
 func baseDir(file string) (string, error) {
-	home, err := os.UserHomeDir()
+	home, err := userHomeDir()
 	if err != nil {
 		return "", fmt.Errorf("find the home directory: %w", err)
 	}

@@ -47,7 +47,7 @@ type daemon struct {
 // start runs what the configuration enables until ctx is done, or until it is told to stop.
 func start(ctx context.Context, s *streams, file string, p passphrase) (err error) {
 	d := &daemon{s: s, passphrase: p, begun: time.Now()}
-	if d.home, err = os.UserHomeDir(); err != nil {
+	if d.home, err = userHomeDir(); err != nil {
 		return fmt.Errorf("find the home directory: %w", err)
 	}
 	if d.cfg, d.file, err = readServerConfig(file, d.home); err != nil {

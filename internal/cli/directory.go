@@ -40,7 +40,7 @@ func newDirectory(s *streams, configFile *string) *cobra.Command {
 
 // openInbox opens the inbox of the authority that a configuration describes.
 func openInbox(configFile string, change ...func(*inbox.Config)) (*inbox.Inbox, error) {
-	home, err := os.UserHomeDir()
+	home, err := userHomeDir()
 	if err != nil {
 		return nil, fmt.Errorf("find the home directory: %w", err)
 	}

@@ -41,7 +41,7 @@ func newDirectoryIdentity(s *streams, configFile *string) *cobra.Command {
 
 // authorityConfig reads the configuration of a directory authority and returns where it keeps its files.
 func authorityConfig(configFile string) (cfg *config.Server, file, dir string, err error) {
-	home, err := os.UserHomeDir()
+	home, err := userHomeDir()
 	if err != nil {
 		return nil, "", "", fmt.Errorf("find the home directory: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	osuser "os/user"
 	"path/filepath"
 
 	"mixminion/client"
@@ -15,6 +16,18 @@ import (
 // maxConfig bounds a configuration file.
 const maxConfig = config.MaxFileSize
 
+// userHomeDir returns our user's home directory. Mail servers run programs without the variable that says it; then the machine's list of users does.
+func userHomeDir() (string, error) {
+	home, err := os.UserHomeDir()
+	if err == nil {
+		return home, nil
+	}
+	if me, failed := osuser.Current(); failed == nil && me.HomeDir != "" {
+		return me.HomeDir, nil
+	}
+	return "", err
+}
+
 // user is what the commands of mixminion work with: the configuration and the home directory that it names.
 type user struct {
 	*client.Client
@@ -24,7 +37,7 @@ type user struct {
 // openUser reads the configuration (file, or the usual places when file is empty) and opens the home directory. For commands that look mixes up it
 // downloads the directory if need be.
 func openUser(s *streams, file string) (*user, error) {
-	home, err := os.UserHomeDir()
+	home, err := userHomeDir()
 	if err != nil {
 		return nil, fmt.Errorf("find your home directory: %w", err)
 	}

@@ -48,7 +48,7 @@ func newImport(s *streams, configFile *string) *cobra.Command {
 }
 
 func importMix(s *streams, file, old string, o importOptions) error {
-	home, err := os.UserHomeDir()
+	home, err := userHomeDir()
 	if err != nil {
 		return fmt.Errorf("find the home directory: %w", err)
 	}

@@ -59,7 +59,7 @@ func newInit(s *streams, configFile *string) *cobra.Command {
 }
 
 func initMix(ctx context.Context, s *streams, file string, o initOptions) error {
-	home, err := os.UserHomeDir()
+	home, err := userHomeDir()
 	if err != nil {
 		return fmt.Errorf("find the home directory: %w", err)
 	}

@@ -104,7 +104,7 @@ func writeTemplates(s *streams, dir string) error {
 
 // exitForms returns the form of the mails of each configured exit, and the operator's address.
 func exitForms(file string) (forms []mail.Options, contact string, err error) {
-	home, err := os.UserHomeDir()
+	home, err := userHomeDir()
 	if err != nil {
 		return nil, "", fmt.Errorf("find the home directory: %w", err)
 	}

@@ -140,7 +140,7 @@ func rotateKeys(ctx context.Context, s *streams, configFile string, p passphrase
 
 // rotateStopped does it for a mix that does not run.
 func rotateStopped(ctx context.Context, s *streams, configFile, base string, p passphrase) (name string, err error) {
-	home, err := os.UserHomeDir()
+	home, err := userHomeDir()
 	if err != nil {
 		return "", fmt.Errorf("find the home directory: %w", err)
 	}
@@ -186,7 +186,7 @@ func listKeys(s *streams, configFile string) error {
 
 // mixConfig reads what a mix is to be.
 func mixConfig(file string) (mix.Config, error) {
-	home, err := os.UserHomeDir()
+	home, err := userHomeDir()
 	if err != nil {
 		return mix.Config{}, fmt.Errorf("find the home directory: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
@@ -113,7 +112,7 @@ func newOptOutReceive(s *streams, configFile *string) *cobra.Command {
 }
 
 func receiveOptOuts(ctx context.Context, s *streams, file, sender, maildir string) error {
-	home, err := os.UserHomeDir()
+	home, err := userHomeDir()
 	if err != nil {
 		return fmt.Errorf("find the home directory: %w", err)
 	}
@@ -159,7 +158,7 @@ func optOutNews(changed bool, yes, no string) string {
 }
 
 func optOutConfig(file string) (*config.Server, config.ServerPaths, error) {
-	home, err := os.UserHomeDir()
+	home, err := userHomeDir()
 	if err != nil {
 		return nil, config.ServerPaths{}, fmt.Errorf("find the home directory: %w", err)
 	}
