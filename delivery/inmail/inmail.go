@@ -7,12 +7,16 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	netmail "net/mail"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/emersion/go-message/charset"
 
 	"mixminion/delivery/mail"
 )
@@ -81,8 +85,8 @@ func split(raw []byte) (head, body []byte, ok bool) {
 	return raw[:end], raw[end:], true
 }
 
-// decoder undoes encoded words (RFC 2047) of the charsets that the standard library knows. Others stay as they are.
-var decoder mime.WordDecoder
+// decoder undoes encoded words (RFC 2047). Those of unknown charsets stay as they are.
+var decoder = mime.WordDecoder{CharsetReader: charset.Reader}
 
 func (m *Mail) decoded(name string) string {
 	value := m.Header.Get(name)
@@ -112,15 +116,37 @@ func (m *Mail) from() (string, error) {
 	if len(values) != 1 {
 		return "", fmt.Errorf("%w: it does not have one From line", ErrMalformed)
 	}
-	list, err := (&netmail.AddressParser{WordDecoder: &decoder}).ParseList(values[0])
-	if err != nil || len(list) != 1 {
+	written := mailbox(values[0])
+	if written == "" {
 		return "", fmt.Errorf("%w: its From line does not hold one address", ErrMalformed)
 	}
-	addr, err := mail.ParseAddress([]byte(list[0].Address))
-	if err != nil {
+	addr, err := mail.ParseAddress([]byte(written))
+	if err != nil || !strings.Contains(values[0], addr) { // within the address every byte counts
 		return "", fmt.Errorf("%w: the address in its From line is of a form that no exit delivers to", ErrMalformed)
 	}
 	return addr, nil
+}
+
+// nameAndMailbox is the usual form of a From line. No list of mailboxes and no group has it.
+var nameAndMailbox = regexp.MustCompile(`^[^<>,;:"()\\]*<([^<>]+)>\s*$`)
+
+// mailbox returns the address in a From line with one mailbox, or "". Names are not looked at: many programs write bytes that are no ASCII there,
+// encoded words of charsets that are not known here, or the address once more without quotes.
+func mailbox(value string) string {
+	value = strings.Map(func(c rune) rune {
+		if c >= utf8.RuneSelf {
+			return '?'
+		}
+		return c
+	}, value)
+	if m := nameAndMailbox.FindStringSubmatch(value); m != nil {
+		return strings.TrimSpace(m[1])
+	}
+	anyCharset := mime.WordDecoder{CharsetReader: func(_ string, r io.Reader) (io.Reader, error) { return r, nil }}
+	if list, err := (&netmail.AddressParser{WordDecoder: &anyCharset}).ParseList(value); err == nil && len(list) == 1 {
+		return list[0].Address
+	}
+	return ""
 }
 
 // NoSender tells Automatic that the envelope is not known.

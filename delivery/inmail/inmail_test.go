@@ -28,6 +28,30 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// Whatever charset a program writes names in, the mail is that of a person.
+func TestFrom(t *testing.T) {
+	for _, from := range []string{
+		"bob@example.com", "<bob@example.com>", "Bob B. <bob@example.com>", "bob@example.com (Bob)", `"B, Bob" <bob@example.com>`, `"\"B\" <x@y>" <bob@example.com>`,
+		"bob@example.com <bob@example.com>", "M\xfcller <bob@example.com>", "\"M\xfcller, B\" <bob@example.com>", "M\u00fcller <bob@example.com>",
+		"=?windows-1252?Q?M=FCller?= <bob@example.com>", "=?koi8-r?B?8sXa?= <bob@example.com>", "=?no-charset?Q?x=2C?= <bob@example.com>",
+		`"B" =?no-charset?Q?x?= <bob@example.com>`,
+	} {
+		m, err := Read(lines("From: "+from, "Subject: =?koi8-r?B?8NLJ18XU?=", "", "text"))
+		if err != nil || m.From != "bob@example.com" {
+			t.Errorf("%q: %v", from, err)
+			continue
+		}
+		if m.Subject != "\u041f\u0440\u0438\u0432\u0435\u0442" {
+			t.Errorf("subject %q", m.Subject)
+		}
+	}
+	for _, from := range []string{"a@example.com, Bob <bob@example.com>", "Bob <bob@example.com> <eve@example.com>", "<>", "B\xfcb@example.com", "Bob <b\u00fcb@example.com>", "a <b@example.com>, c"} {
+		if m, err := Read(lines("From: "+from, "", "text")); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%q: %+v, %v", from, m, err)
+		}
+	}
+}
+
 func TestMalformed(t *testing.T) {
 	for name, raw := range map[string][]byte{
 		"nothing":      nil,

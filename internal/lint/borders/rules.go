@@ -38,7 +38,7 @@ var only = map[string][]string{
 	"internal/control":   {"internal/cli"},
 	"internal/vault":     {"internal/cli", "mix"},
 
-	"github.com/emersion/go-message": {"client", "gateway"}, // who take mails apart
+	"github.com/emersion/go-message": {"client", "delivery", "gateway"}, // who take mails apart
 
 	"filippo.io/age": {"client", "mix", "internal/cli"}, // mix: its package backup
 
