@@ -12,6 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"mixminion/delivery/inmail"
@@ -36,6 +38,9 @@ const minLeft = 3 * time.Hour
 
 // A Network sends replies.
 type Network interface {
+	// Ready returns an error if no reply can be sent now, whatever the block. It is asked for each mail, so that whether a mail is taken does not tell
+	// whether its block is good.
+	Ready() error
 	// Usable returns an error that wraps ErrUnusable for a reply block through which nothing can be sent.
 	Usable(b *packet.SURB) error
 	// Reply sends payloads through reply blocks, one each, all or none, and returns nil when neither a crash can lose them nor anybody use the
@@ -73,11 +78,14 @@ type Gateway struct {
 	limits   *limits
 	receipts chan string // whom to send one
 	slots    chan struct{}
+	warned   atomic.Int64 // when the operator was told why mails wait, in seconds since 1970
 }
 
 const (
-	maxReceipts = 64 // that wait to be sent; more are not
-	maxAtOnce   = 2  // mails that are read at a time
+	maxReceipts = 256 // that wait to be sent; more are not
+	maxAtOnce   = 2   // mails that are read at a time
+	// maxTries is how often a reply is tried, when blocks that were good a moment ago have been used by other mails.
+	maxTries = maxAtOnce + 1
 )
 
 // New makes a gateway. Its receipts leave while Run runs.
@@ -120,22 +128,45 @@ func (g *Gateway) Receive(ctx context.Context, raw []byte, sender string) error 
 	if m.Automatic(sender) || mail.Canonical(m.From) == mail.Canonical(g.cfg.Address) {
 		return nil
 	}
+	senders := []string{m.From}
+	if addr, err := mail.ParseAddress([]byte(strings.Trim(sender, "<> "))); err == nil && sender != inmail.NoSender {
+		senders = append(senders, addr) // who gets the receipt
+	}
+	if !g.limits.take(senders...) {
+		return fmt.Errorf("%w: too many mails in a day", ErrLater)
+	}
+	if err := g.accept(ctx, m); err != nil {
+		g.limits.giveBack(senders...)
+		return err
+	}
+	g.acknowledge(senders[len(senders)-1])
+	return nil
+}
+
+// accept reads a mail and sends what it says. The error is one of Receive.
+func (g *Gateway) accept(ctx context.Context, m *inmail.Mail) error {
 	c, err := read(m)
 	if err != nil {
 		return err
 	}
-	if !g.limits.take(m.From) {
-		return fmt.Errorf("%w: too many mails in a day", ErrLater)
+	err = g.cfg.Network.Ready()
+	if err == nil {
+		err = g.send(ctx, m, c)
 	}
-	if err := g.send(ctx, m, c); err != nil {
-		g.limits.giveBack(m.From)
+	if err != nil {
+		g.warnOfTrouble(ctx, err)
 		return fmt.Errorf("%w: %w", ErrLater, err)
 	}
-	if sender == inmail.NoSender {
-		sender = m.From
-	}
-	g.acknowledge(sender)
 	return nil
+}
+
+// warnOfTrouble tells the operator, once in an hour, why mails wait.
+func (g *Gateway) warnOfTrouble(ctx context.Context, err error) {
+	now := g.cfg.Now().Unix()
+	last := g.warned.Load()
+	if ctx.Err() == nil && now-last >= 60*60 && g.warned.CompareAndSwap(last, now) {
+		g.cfg.Logger.Warn("the gateway can send no replies; mail for it waits", "error", err)
+	}
 }
 
 // send sends what a mail says, if it says something and has good blocks for it. An error may pass.
@@ -154,13 +185,19 @@ func (g *Gateway) send(ctx context.Context, m *inmail.Mail, c *content) error {
 		return err
 	}
 	n := len(enc.Payloads)
-	if n > len(blocks) {
-		return nil // a part of a message would be of no use
-	}
 	if err := uniform.ShuffleSlice(rand.Reader, enc.Payloads); err != nil {
 		return err
 	}
-	err = g.cfg.Network.Reply(ctx, name(m), enc.Payloads, blocks[:n])
+	for range maxTries {
+		if n > len(blocks) {
+			return nil // a part of a message would be of no use
+		}
+		err = g.cfg.Network.Reply(ctx, name(m), enc.Payloads, blocks[:n])
+		if !errors.Is(err, ErrUnusable) {
+			break
+		}
+		blocks = g.usable(blocks) // another mail was faster
+	}
 	if errors.Is(err, ErrUnusable) || errors.Is(err, ErrSent) {
 		return nil
 	}

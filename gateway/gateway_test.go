@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -38,11 +39,19 @@ type fakeNetwork struct {
 	replies []sentReply
 	tried   int
 	fail    error
+	unready error
+	before  func() // Reply
 }
 
 type sentReply struct {
 	payloads []packet.Payload
 	blocks   []*packet.SURB
+}
+
+func (n *fakeNetwork) Ready() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.unready
 }
 
 func (n *fakeNetwork) Usable(b *packet.SURB) error {
@@ -58,6 +67,14 @@ func (n *fakeNetwork) Reply(_ context.Context, name []byte, payloads []packet.Pa
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.tried++
+	if n.before != nil {
+		n.before()
+	}
+	for _, b := range blocks {
+		if n.used[string(b.Header[:])] {
+			return ErrUnusable
+		}
+	}
 	if n.fail != nil {
 		return n.fail
 	}
@@ -376,39 +393,105 @@ func TestReceipts(t *testing.T) {
 		}
 		c.Unwilling = func(addr string) bool { return addr == "carol@example.com" }
 	})
+	clk := clock.NewManual(start)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
-	go func() { ended <- g.Run(ctx, "", clock.Real{}) }()
+	go func() { ended <- g.Run(ctx, "", clk) }()
 	block := goodBlock(t)
-	var texts []string
 	for _, raw := range [][]byte{letter("text\n" + armored(block)), letter("again\n" + armored(block)), letter("no block")} {
 		if err := g.Receive(ctx, raw, "<bounces@example.com>"); err != nil {
 			t.Fatal(err)
 		}
-		r := <-sent
-		if r.to != "bounces@example.com" {
-			t.Errorf("sent to %s", r.to)
-		}
-		before, after, _ := strings.Cut(string(r.data), "Message-ID: ")
-		_, after, _ = strings.Cut(after, "\r\n")
-		texts = append(texts, before+after)
-		m, err := inmail.Read(r.data)
-		if err != nil || !m.Automatic(address) {
-			t.Error("another program would answer the receipt", err)
+	}
+	if err := g.Receive(ctx, letter("text"), "carol@example.com"); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Receive(ctx, letter("text"), "dave@example.com"); err != nil {
+		t.Fatal(err)
+	}
+	if len(sent) > 0 || len(g.receipts) != 5 {
+		t.Error("the time of a receipt tells how long its mail took")
+	}
+	var texts []string
+	for len(texts) < 3 {
+		select {
+		case r := <-sent:
+			if r.to != "bounces@example.com" {
+				t.Errorf("sent to %s", r.to)
+			}
+			before, after, _ := strings.Cut(string(r.data), "Message-ID: ")
+			_, after, _ = strings.Cut(after, "\r\n")
+			texts = append(texts, before+after)
+			m, err := inmail.Read(r.data)
+			if err != nil || !m.Automatic(address) {
+				t.Error("another program would answer the receipt", err)
+			}
+		default:
+			clk.Advance(receiptsEvery)
+			runtime.Gosched()
 		}
 	}
 	if texts[0] != texts[1] || texts[0] != texts[2] {
 		t.Error("the receipts differ")
 	}
-	if err := g.Receive(ctx, letter("text"), "carol@example.com"); err != nil {
-		t.Fatal(err)
+	if r := <-sent; r.to != "dave@example.com" {
+		t.Error("a receipt for somebody who wants no mail")
 	}
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if len(sent) > 0 {
-		t.Error("a receipt for somebody who wants no mail")
+}
+
+// Whether a mail is taken does not tell whether its block is good: while nothing can be sent, all mails wait.
+func TestNotReady(t *testing.T) {
+	g, n := newGateway(t, nil)
+	used := goodBlock(t)
+	receive(t, g, letter("text\n"+armored(used)))
+	n.unready = errors.New("no directory")
+	for name, raw := range map[string][]byte{
+		"good": letter("text\n" + armored(goodBlock(t))), "used": letter("more\n" + armored(used)), "no block": letter("text"),
+	} {
+		if err := g.Receive(context.Background(), raw, "bob@example.com"); !errors.Is(err, ErrLater) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if len(g.receipts) != 1 {
+		t.Errorf("%d receipts for one mail that was taken", len(g.receipts))
+	}
+}
+
+// Two mails at once with the same block, of which one has another block too: both are sent.
+func TestSameBlockAtOnce(t *testing.T) {
+	g, n := newGateway(t, nil)
+	same, other := goodBlock(t), goodBlock(t)
+	n.before = func() {
+		n.before = nil
+		n.used[string(same.Header[:])] = true // by another mail, after this one has looked
+	}
+	receive(t, g, letter("text\n"+armored(same, other)))
+	if len(n.replies) != 1 || n.replies[0].blocks[0].Header != other.Header {
+		t.Errorf("%d replies", len(n.replies))
+	}
+}
+
+// Receipts go to the sender in the envelope, so that name is limited as well as the one in From: else anybody could have many mails sent to one person.
+func TestLimitOfEnvelope(t *testing.T) {
+	g, _ := newGateway(t, func(c *Config) { c.PerSender = 3 })
+	for i := range 5 {
+		raw := bytes.Replace(letter("text\n"), []byte("bob@example.com"), fmt.Appendf(nil, "eve%d@example.com", i), 1)
+		if err := g.Receive(context.Background(), raw, "<Victim+a@example.com>"); (err != nil) != (i >= 3) {
+			t.Errorf("mail %d: %v", i, err)
+		}
+	}
+	if len(g.receipts) != 3 {
+		t.Errorf("%d receipts", len(g.receipts))
+	}
+	if err := g.Receive(context.Background(), []byte("From: eve4@example.com\nContent-Type: multipart/mixed\n\ntext"), "eve4@example.com"); !errors.Is(err, inmail.ErrMalformed) {
+		t.Error(err)
+	}
+	if g.limits.total != 3 {
+		t.Errorf("%d mails are counted", g.limits.total)
 	}
 }
 
@@ -447,6 +530,9 @@ func TestLMTP(t *testing.T) {
 	}
 	if len(n.replies) != 1 || n.replies[0].said(t) != preamble+"text\n.\n..\n" {
 		t.Error("the text has changed on its way")
+	}
+	if err := submit(address, letter(strings.Repeat("long ", 5000)+"\n"+armored(goodBlock(t)))); err != nil {
+		t.Errorf("a line of 25 KB, as pipes of mail servers hand over: %v", err)
 	}
 	if err := submit("other@mix.example", letter("x")); err == nil || errors.Is(err, ErrLater) {
 		t.Errorf("for somebody else: %v", err)

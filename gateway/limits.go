@@ -39,25 +39,47 @@ func (l *limits) sender(addr string) (id [16]byte) {
 	return id
 }
 
-// take counts a mail, and reports false if it is one too many.
-func (l *limits) take(addr string) bool {
+// ids returns what stands for mailboxes today, each once. mu is held.
+func (l *limits) ids(addrs []string) map[[16]byte]bool {
+	out := map[[16]byte]bool{}
+	for _, addr := range addrs {
+		out[l.sender(addr)] = true
+	}
+	return out
+}
+
+// take counts a mail for each of the mailboxes that it is from, and reports false if it is one too many for one of them.
+func (l *limits) take(addrs ...string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	id := l.sender(addr)
-	if l.total >= l.perDay || l.senders[id] >= l.perSender {
+	ids := l.ids(addrs)
+	for id := range ids {
+		if l.senders[id] >= l.perSender {
+			return false
+		}
+	}
+	if l.total >= l.perDay {
 		return false
 	}
 	l.total++
-	l.senders[id]++
+	for id := range ids {
+		l.senders[id]++
+	}
 	return true
 }
 
 // giveBack forgets a mail that was counted and not taken.
-func (l *limits) giveBack(addr string) {
+func (l *limits) giveBack(addrs ...string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if id := l.sender(addr); l.senders[id] > 0 {
+	counted := false
+	for id := range l.ids(addrs) {
+		if l.senders[id] > 0 { // else a new day has begun
+			l.senders[id]--
+			counted = true
+		}
+	}
+	if counted {
 		l.total--
-		l.senders[id]--
 	}
 }

@@ -39,7 +39,7 @@ func (g *Gateway) serve(ctx context.Context, l net.Listener) error {
 	s.LMTP = true
 	s.Domain = "localhost"
 	s.MaxMessageBytes = int64(g.cfg.MaxMail) + 1
-	s.MaxLineLength = maxLine
+	s.MaxLineLength = g.cfg.MaxMail + maxLine // programs write whole paragraphs in a line, and pipes do not break it
 	s.MaxRecipients = 1
 	s.ReadTimeout, s.WriteTimeout = lmtpTimeout, lmtpTimeout
 	s.ErrorLog = log.New(io.Discard, "", 0) // it would name people

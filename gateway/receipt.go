@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"mixminion/delivery/mail"
+	"mixminion/internal/clock"
 )
 
 // receiptText is the same for all mails, and whether or not anything could be sent: it must not help anybody to find out which blocks were
@@ -21,26 +21,35 @@ This gateway cannot tell you more. It keeps neither your mail nor your
 address. You get one such answer for each of your mails.
 `
 
+// receiptsEvery is how often receipts are sent. Whoever counts the moments until a receipt comes learns nothing about the block: a mail that is sent
+// takes a little longer than one that is not.
+const receiptsEvery = 5 * time.Second
+
 // acknowledge has a receipt sent. When too many wait already there is none: nothing depends on it.
 func (g *Gateway) acknowledge(to string) {
-	addr, err := mail.ParseAddress([]byte(strings.Trim(to, "<> ")))
-	if err != nil || g.cfg.Receipt == nil || g.cfg.Unwilling(addr) {
+	if g.cfg.Receipt == nil {
 		return
 	}
 	select {
-	case g.receipts <- addr:
+	case g.receipts <- to:
 	default:
 	}
 }
 
 // sendReceipts sends receipts until ctx is done.
-func (g *Gateway) sendReceipts(ctx context.Context) {
+func (g *Gateway) sendReceipts(ctx context.Context, c clock.Clock) {
 	warned := time.Time{}
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case to := <-g.receipts:
+		case <-c.After(receiptsEvery):
+		}
+		for range len(g.receipts) {
+			to := <-g.receipts
+			if g.cfg.Unwilling(to) {
+				continue
+			}
 			err := g.cfg.Receipt(ctx, to, g.receipt(to))
 			if now := g.cfg.Now(); err != nil && ctx.Err() == nil && now.Sub(warned) > time.Hour {
 				warned = now

@@ -26,7 +26,7 @@ func (g *Gateway) Run(ctx context.Context, maildir string, c clock.Clock, listen
 			errs[i] = g.serve(ctx, l)
 		})
 	}
-	running.Go(func() { g.sendReceipts(ctx) })
+	running.Go(func() { g.sendReceipts(ctx, c) })
 	if maildir != "" {
 		running.Go(func() { g.poll(ctx, maildir, c) })
 	}

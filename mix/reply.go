@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"mixminion/directory"
 	"mixminion/internal/crypt"
 	"mixminion/internal/store"
 	"mixminion/packet"
@@ -148,18 +149,53 @@ func (m *Mix) usable(b *packet.SURB) error {
 	return nil
 }
 
+func (m *Mix) takesReplies() error {
+	if m.cfg.BlocksDir == "" || !m.cfg.Relay {
+		return fmt.Errorf("%w: this mix relays nothing", errNoReply)
+	}
+	if m.draining.Load() || !m.store.Room() {
+		return fmt.Errorf("%w: the mix takes no packets", errNoReply)
+	}
+	return nil
+}
+
+// CanReply returns nil if a reply through a good block could be sent now; an error may pass.
+func (m *Mix) CanReply() error {
+	if err := m.takesReplies(); err != nil {
+		return err
+	}
+	servers, err := m.servers()
+	if err == nil {
+		_, err = m.replyPath(servers, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNoReply, err)
+	}
+	return nil
+}
+
+// replyPath selects a path that begins at this mix, to the first hop of a block if there is one in to. Whether that is a server that anybody knows
+// is for the maker of the block to see to.
+func (m *Mix) replyPath(servers []*directory.Descriptor, to []*packet.SURB) (path.Path, error) {
+	now := m.cfg.Clock.Now()
+	paths, _, err := path.Select(rand.Reader, servers, path.Spec{}, path.Request{
+		Kind: path.Reply, From: now, Until: now.Add(maxTravel), SURBs: to, Links: m.cfg.OutgoingLinks,
+	})
+	if err != nil {
+		return path.Path{}, err
+	}
+	return paths[0], nil
+}
+
 // Reply sends payloads through reply blocks, one each: over a path that begins at this mix, from its pool. When it returns nil all packets are in
 // the pool, durably, and the blocks are used; otherwise nothing has happened. name is what makes the reply different from all others: one
 // that was sent is not sent again, which is ErrReplied.
 func (m *Mix) Reply(ctx context.Context, name []byte, payloads []packet.Payload, blocks []*packet.SURB) error {
-	if m.cfg.BlocksDir == "" || !m.cfg.Relay {
-		return fmt.Errorf("%w: this mix relays nothing", errNoReply)
+	if err := m.takesReplies(); err != nil {
+		return err
 	}
 	if len(payloads) == 0 || len(payloads) != len(blocks) {
 		return fmt.Errorf("%w: %d payloads for %d blocks", ErrBlock, len(payloads), len(blocks))
-	}
-	if m.draining.Load() || !m.store.Room() {
-		return fmt.Errorf("%w: the mix takes no packets", errNoReply)
 	}
 	m.replies.Lock()
 	defer m.replies.Unlock()
@@ -204,23 +240,20 @@ func (m *Mix) replyEntries(ctx context.Context, payloads []packet.Payload, block
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoReply, err)
 	}
-	now := m.cfg.Clock.Now()
 	var entries []store.Entry
 	for i, b := range blocks {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		// Each packet has a path of its own. Whether the first hop of the block is a server that anybody knows is for its maker to see to.
-		paths, _, err := path.Select(rand.Reader, servers, path.Spec{}, path.Request{
-			Kind: path.Reply, From: now, Until: now.Add(maxTravel), SURBs: []*packet.SURB{b}, Links: m.cfg.OutgoingLinks,
-		})
+		// Each packet has a path of its own.
+		way, err := m.replyPath(servers, []*packet.SURB{b})
 		switch {
 		case errors.Is(err, path.ErrTooFewServers), errors.Is(err, path.ErrNotUsable):
 			return nil, fmt.Errorf("%w: %w", errNoReply, err)
 		case err != nil:
 			return nil, fmt.Errorf("%w: %w", ErrBlock, err)
 		}
-		leg, _ := paths[0].Nodes()
+		leg, _ := way.Nodes()
 		p, err := packet.BuildReply(rand.Reader, leg, b, &payloads[i])
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrBlock, err)

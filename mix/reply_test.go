@@ -182,7 +182,13 @@ func TestReplyNotNow(t *testing.T) {
 	if err := reply(r, "1", block); err == nil || errors.Is(err, mix.ErrBlock) || errors.Is(err, mix.ErrBlockUsed) {
 		t.Errorf("draining: %v", err)
 	}
+	if err := r.mix.CanReply(); err == nil {
+		t.Error("draining, and it says that it can reply")
+	}
 	r.mix.Drain(false)
+	if err := r.mix.CanReply(); err != nil {
+		t.Error(err)
+	}
 	if err := reply(r, "1", block); err != nil {
 		t.Error(err)
 	}
@@ -190,6 +196,9 @@ func TestReplyNotNow(t *testing.T) {
 	alone.open()
 	if err := reply(alone, "1", newBlock(t, path, start.Add(7*day))); err == nil || errors.Is(err, mix.ErrBlock) {
 		t.Errorf("without servers: %v", err)
+	}
+	if err := alone.mix.CanReply(); err == nil {
+		t.Error("without servers, and it says that it can reply")
 	}
 }
 

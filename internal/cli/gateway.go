@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"mixminion/delivery/inmail"
+	"mixminion/delivery/mail"
 	"mixminion/delivery/optout"
 	"mixminion/gateway"
 	"mixminion/internal/clock"
@@ -61,6 +63,13 @@ func handToGateway(ctx context.Context, s *streams, file, sender string) error {
 	if err != nil {
 		return temporary(err)
 	}
+	switch _, err := mail.ParseAddress([]byte(sender)); {
+	case err == nil || sender == inmail.NoSender:
+	case !strings.Contains(sender, "@"):
+		sender = "" // mail servers write a word for the empty sender: MAILER-DAEMON, for instance
+	default:
+		sender = inmail.NoSender
+	}
 	if sender == inmail.NoSender {
 		m, err := inmail.Read(raw)
 		if err != nil {
@@ -77,6 +86,9 @@ func handToGateway(ctx context.Context, s *streams, file, sender string) error {
 
 // replies is the mix as a gateway sees it.
 type replies struct{ mix *mix.Mix }
+
+// Ready implements gateway.Network.
+func (r replies) Ready() error { return r.mix.CanReply() }
 
 // Usable implements gateway.Network.
 func (r replies) Usable(b *packet.SURB) error { return gatewayError(r.mix.BlockUsable(b)) }
