@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"mixminion/delivery"
+	"mixminion/directory"
 	"mixminion/internal/crypt"
 	"mixminion/internal/firstimpl"
 	"mixminion/message"
@@ -112,6 +113,22 @@ func TestInteropPacketsThroughMix(t *testing.T) {
 	seen := exit.seen()
 	if len(seen) != 1 || seen[0].Type != packet.TypeSMTP || !bytes.Equal(seen[0].Info, info) || !bytes.Equal(delivered[:], payload) {
 		t.Errorf("%d deliveries, %+v", len(seen), seen)
+	}
+}
+
+// TestInteropMaximumFragments: an exit that puts a megabyte together says so with the number of packets that 0.0.8 says.
+func TestInteropMaximumFragments(t *testing.T) {
+	c, err := fromConfig(t, fullConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f directory.Fields
+	for _, x := range c.Exits {
+		x.Advertise(&f)
+	}
+	g, err := message.NewGeometry(1<<20, 0)
+	if err != nil || g.Packets() != 66 || f.Fragmented == nil || f.Fragmented.MaximumFragments != 66 {
+		t.Errorf("%d packets, %+v: %v", g.Packets(), f.Fragmented, err)
 	}
 }
 
