@@ -14,6 +14,7 @@ import (
 
 	"mixminion/internal/config"
 	"mixminion/internal/store/durable"
+	"mixminion/internal/vault"
 	"mixminion/mix"
 	"mixminion/mix/backup"
 
@@ -321,16 +322,18 @@ func restoreBackup(ctx context.Context, s *streams, configFile, archive string, 
 		return err
 	}
 	paths := cfg.Paths(home)
-	elsewhere, err := restoreInto(ctx, s, a, cfg, home, archive, configFile, o)
+	done, err := restoreInto(ctx, s, a, cfg, home, archive, configFile, o)
 	if err != nil {
 		return fmt.Errorf("nothing was restored from %s: %w", archive, err)
 	}
 	s.say("Restored %s into %s; its configuration is %s. Look it over.", a.Manifest.Nickname, paths.BaseDir, configFile)
-	for want, is := range elsewhere {
+	for want, is := range done.elsewhere {
 		s.say("The configuration wants the file %s: you find it in %s.", want, is)
 	}
 	if a.Manifest.Kind == backup.Move {
 		s.say("It has the packet keys, replay logs and packets that it had. Destroy all copies of the backup, and the old base directory.")
+	} else if done.keysLater {
+		s.say("What StoreKey names is for the service alone: the first start makes a packet key, and encrypts what is to be. Packets and reply blocks for the old ones are lost.")
 	} else if cfg.IncomingMMTP.Enabled {
 		s.say("It has a new packet key. Packets and reply blocks for its old ones are lost.")
 	}
@@ -338,16 +341,22 @@ func restoreBackup(ctx context.Context, s *streams, configFile, archive string, 
 	return nil
 }
 
+// restored is what there is to say of a restore.
+type restored struct {
+	elsewhere map[string]string // see backup.Restored
+	keysLater bool              // the first start has to make packet keys
+}
+
 // restoreInto restores all, or nothing.
-func restoreInto(ctx context.Context, s *streams, a *backup.Reader, cfg *config.Server, home, archive, configFile string, o restoreOptions) (elsewhere map[string]string, err error) {
+func restoreInto(ctx context.Context, s *streams, a *backup.Reader, cfg *config.Server, home, archive, configFile string, o restoreOptions) (out restored, err error) {
 	paths := cfg.Paths(home)
 	_, serr := os.Stat(paths.BaseDir)
 	if err := os.MkdirAll(paths.BaseDir, 0o700); err != nil {
-		return nil, err
+		return out, err
 	}
 	lock, err := lockBase(paths.BaseDir)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	var empty []string // directories that were, and are to be again
 	whole := false
@@ -365,10 +374,14 @@ func restoreInto(ctx context.Context, s *streams, a *backup.Reader, cfg *config.
 	}()
 	done, undo, err := backup.Restore(a, backup.Place{Config: cfg, Home: home})
 	if err != nil {
-		return nil, err
+		return out, err
 	}
+	out.elsewhere = done.Elsewhere
 	if cfg.IncomingMMTP.Enabled && a.Manifest.Kind == backup.Identity {
 		_, _, err = makeKeysLocked(ctx, s, cfg, home, o.store)
+		if out.keysLater = errors.Is(err, vault.ErrNoCredential); out.keysLater {
+			err = nil
+		}
 	}
 	if err == nil {
 		err = writeNewConfig(configFile, a.Config, false)
@@ -376,7 +389,7 @@ func restoreInto(ctx context.Context, s *streams, a *backup.Reader, cfg *config.
 	if err != nil {
 		// The mix may have made files beside those of the archive.
 		empty = []string{paths.KeyDir, paths.QueueDir, paths.BaseDir}
-		return nil, errors.Join(err, undo())
+		return out, errors.Join(err, undo())
 	}
 	whole = true
 	if a.Manifest.Kind == backup.Move {
@@ -385,7 +398,7 @@ func restoreInto(ctx context.Context, s *streams, a *backup.Reader, cfg *config.
 			caution(s, "this backup must not be restored a second time, and it could not be renamed: %v", err)
 		}
 	}
-	return done.Elsewhere, backup.ClearMark(paths.BaseDir)
+	return out, backup.ClearMark(paths.BaseDir)
 }
 
 // retire gives the archive of a move the name of one that was restored.
