@@ -194,7 +194,23 @@ func TestLifeCycle(t *testing.T) {
 	s.dpkg(t, "--install", next[1])
 	daemonRuns(t, s, user)
 
+	// Other names of the same files show whether they were overwritten.
+	vault := bytes.Repeat([]byte("master key"), 12)
+	if err := os.WriteFile(s.path("/var/lib/mixminion/vault"), vault, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	secrets := map[string][]byte{"keys/identity.key": identity, "vault": vault}
+	for name := range secrets {
+		if err := os.Link(s.path("/var/lib/mixminion/"+name), s.path("/"+filepath.Base(name))); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s.dpkg(t, "--purge", "mixminiond", "mixminion")
+	for name, secret := range secrets {
+		if left, err := os.ReadFile(s.path("/" + filepath.Base(name))); err != nil || bytes.Contains(left, secret[:20]) {
+			t.Errorf("%s was not overwritten: %v", name, err)
+		}
+	}
 	for _, name := range []string{"/var/lib/mixminion", "/etc/mixminion", "/usr/bin/mixminion"} {
 		if s.exists(name) {
 			t.Error("left behind:", name)
