@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"mixminion/internal/logging"
@@ -23,6 +24,9 @@ type smartHosts struct {
 	hosts []*smartHost
 	now   func() time.Time
 	log   *slog.Logger
+
+	mu     sync.Mutex
+	warned time.Time // that a server refuses recipients
 }
 
 func newSmartHosts(cfg TransportConfig) (*smartHosts, error) {
@@ -73,8 +77,7 @@ func (t *smartHosts) Probe(ctx context.Context) error {
 type hostsBatch struct {
 	*smartHosts
 	links    []*link
-	troubles int  // messages in a row that found no working connection
-	warned   bool // that a server refuses everybody
+	troubles int // messages in a row that found no working connection
 }
 
 // Send implements Batch. It asks one server after the other for those addresses that none has taken or refused for good.
@@ -142,11 +145,17 @@ func (b *hostsBatch) Send(ctx context.Context, e Envelope, mail []byte) ([]Outco
 	return outcomes, nil
 }
 
-// warn tells the operator, once in a batch, that a server refuses addresses and has not shown yet that it takes mail for any.
-func (b *hostsBatch) warn(h *smartHost, refused int) {
-	if refused > 0 && !b.warned {
-		b.warned = true
-		b.log.Warn("the mail server refuses recipients and has taken no mail since these came; does it relay for this exit?",
+// warn tells the operator, at most once in an hour since anybody can cause it, that a server refuses addresses and has not shown yet that it
+// takes mail for any.
+func (t *smartHosts) warn(h *smartHost, refused int) {
+	if refused == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now := t.now(); t.warned.IsZero() || now.Sub(t.warned) >= time.Hour {
+		t.warned = now
+		t.log.Warn("the mail server refuses recipients and has taken no mail since these came; does it relay for this exit?",
 			"server", logging.Public(h.addr))
 	}
 }
