@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"bufio"
 	"errors"
 	"io"
 	"net"
@@ -53,3 +54,30 @@ func greeted(c net.Conn) net.Conn {
 }
 
 func (c *greetedConn) Read(p []byte) (int, error) { return c.r.Read(p) }
+
+// sevenBitConn hides from the SMTP client of the library that a server offers 8BITMIME: it would announce every mail as one with 8-bit
+// bytes, which none is, and a server on the way might encode it anew.
+type sevenBitConn struct {
+	net.Conn
+	r    *bufio.Reader
+	line []byte // what is left of the present line
+}
+
+func sevenBit(c net.Conn) net.Conn { return &sevenBitConn{Conn: c, r: bufio.NewReader(c)} }
+
+// Read gives out the answers of the server line by line, as the client waits for them.
+func (c *sevenBitConn) Read(p []byte) (int, error) {
+	if len(c.line) == 0 {
+		line, err := c.r.ReadSlice('\n')
+		if len(line) == 0 {
+			return 0, err
+		}
+		if word := "8BITMIME"; len(line) >= 4+len(word) && strings.EqualFold(string(line[4:4+len(word)]), word) {
+			line[4] = 'X'
+		}
+		c.line = line // an error comes again at the next call
+	}
+	n := copy(p, c.line)
+	c.line = c.line[n:]
+	return n, nil
+}

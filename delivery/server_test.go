@@ -130,7 +130,10 @@ type mailSession struct {
 func (s *mailSession) Reset()        { s.mail = received{} }
 func (s *mailSession) Logout() error { return nil }
 
-func (s *mailSession) Mail(from string, _ *smtp.MailOptions) error {
+func (s *mailSession) Mail(from string, opts *smtp.MailOptions) error {
+	if want := (smtp.MailOptions{Size: opts.Size}); *opts != want {
+		return &smtp.SMTPError{Code: 555, EnhancedCode: smtp.EnhancedCode{5, 5, 4}, Message: "MAIL with more parameters than the size"}
+	}
 	if s.server.user != "" && !s.authed {
 		return &smtp.SMTPError{Code: 530, EnhancedCode: smtp.EnhancedCode{5, 7, 0}, Message: "Authentication required"}
 	}

@@ -122,7 +122,7 @@ func (h *smartHost) open(ctx context.Context, mode TLSMode) (_ *session, err err
 		}
 	}
 
-	s.client = smtp.NewClient(conn)
+	s.client = smtp.NewClient(sevenBit(conn))
 	s.client.CommandTimeout = h.timeout
 	s.client.SubmissionTimeout = 2 * h.timeout
 	if err := s.client.Hello(h.helloName); err != nil {
