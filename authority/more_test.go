@@ -61,6 +61,10 @@ func TestLostDisk(t *testing.T) {
 // TestRandomFaults lets authorities come and go, and lines fail, for a week. Whatever happens, those who have a current consensus for a day
 // have the same one, nobody signs two, and a quiet night brings one with all signatures.
 func TestRandomFaults(t *testing.T) {
+	days := 7
+	if underRace {
+		days = 2
+	}
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			w := newWorld(t, 5)
@@ -100,7 +104,7 @@ func TestRandomFaults(t *testing.T) {
 					}
 				}
 			}
-			for d := date(firstDay); d.Before(date("2026-11-28")); d = d.Add(day) {
+			for d := date(firstDay); d.Before(date(firstDay).AddDate(0, 0, days)); d = d.Add(day) {
 				quiet := rnd.IntN(4) == 0
 				broken := map[[2]int]bool{}
 				w.fault = func(from, to *node, _ string) ([]byte, error) {
@@ -135,8 +139,8 @@ func TestRandomFaults(t *testing.T) {
 				w.until(d.Add(3 * time.Hour))
 				check()
 			}
-			t.Logf("%d of 7 days had a consensus", len(bodies))
-			if len(bodies) < 1 {
+			t.Logf("%d of %d days had a consensus", len(bodies), days)
+			if !underRace && len(bodies) < 1 {
 				t.Error("hardly any consensus")
 			}
 			for _, n := range w.nodes {

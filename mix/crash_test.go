@@ -29,7 +29,7 @@ import (
 	"mixminion/packet"
 )
 
-var kills = flag.Int("kills", 30, "how often the crash test kills the mix")
+var kills = flag.Int("kills", defaultKills, "how often the crash test kills the mix")
 
 const (
 	crashDirEnv  = "MIXMINION_CRASH_DIR"

@@ -4,3 +4,5 @@ package mix_test
 
 // underRace says that the race detector is on, with which long simulations are cut short: what they look for is no race.
 const underRace = false
+
+const defaultKills = 30

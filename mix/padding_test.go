@@ -45,9 +45,8 @@ func TestPickVisits(t *testing.T) {
 				list = append(list, &other)
 			}
 			m := coverMix(t, clock.NewManual(coverStart), func(c *Config) { c.Servers = func() []*directory.Descriptor { return list } })
-			const rounds = 2000
 			counts := map[string]int{}
-			for range rounds {
+			for range visitRounds {
 				if err := m.pickVisits(); err != nil {
 					t.Fatal(err)
 				}
@@ -63,7 +62,7 @@ func TestPickVisits(t *testing.T) {
 					t.Errorf("visit of %q: %v", name, err)
 				}
 				// A fair choice fails for one of 40 servers once in a million times.
-				if want := rounds * c.share; math.Abs(float64(n)-want) > 5.6*math.Sqrt(want*(1-c.share)) {
+				if want := visitRounds * c.share; math.Abs(float64(n)-want) > 5.6*math.Sqrt(want*(1-c.share)) {
 					t.Errorf("a server is visited %d times, want about %.0f", n, want)
 				}
 			}

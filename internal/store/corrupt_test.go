@@ -97,9 +97,9 @@ func TestFlippedBits(t *testing.T) {
 			t.Fatalf("%d sidecars", sidecars)
 		}
 		size := len(readAll(t, fs, storeDir+"/"+segmentFiles(t, fs, ".seg")[0]))
-		step := 1
+		step := stride
 		if long {
-			step = 7
+			step = 7 * stride
 		}
 		for i := 0; i < size; i += step {
 			fs := sound.disk(t)

@@ -71,7 +71,7 @@ func (f *onceFile) WriteAt(b []byte, off int64) (int, error) {
 
 // TestNoPlaceIsWrittenTwice works on disks that are full again and again.
 func TestNoPlaceIsWrittenTwice(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := uint64(0); seed < 20; seed += stride {
 		r := rand.New(rand.NewPCG(seed, 3))
 		disk := crashfs.New()
 		fs := &onceFS{FS: disk, t: t, data: map[string][]byte{}, seen: map[string][]byte{}}
@@ -216,7 +216,7 @@ func TestEncryptOldStore(t *testing.T) {
 	checkConverted(t, fs)
 	total := fs.Changes() - before
 	r := rand.New(rand.NewPCG(1, 1))
-	for n := 0; n < total; n += 3 {
+	for n := 0; n < total; n += 3 * stride {
 		for _, loss := range []crashfs.Loss{crashfs.LoseNothing, crashfs.LoseAll, crashfs.LoseRandom} {
 			fs := clearDisk(t)
 			fs.CutPower(n)

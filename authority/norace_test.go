@@ -1,0 +1,6 @@
+//go:build !race
+
+package authority_test
+
+// underRace says that the race detector is on, with which long simulations are cut short: what they look for is no race.
+const underRace = false
