@@ -207,7 +207,7 @@ func TestDamagedReplayLog(t *testing.T) {
 	sound := takeFiles(t, fs)
 	for _, name := range names {
 		size := len(readAll(t, fs, logDir+"/"+name))
-		for i := 0; i < size; i += 1 + size/60 {
+		for i := 0; i < size; i += stride * (1 + size/60) {
 			fs := sound.disk(t)
 			opts.FS = fs
 			b := readAll(t, fs, logDir+"/"+name)
