@@ -204,6 +204,13 @@ func TestForms(t *testing.T) {
 			body, h := multi("alternative", "Content-Type: text/plain\n\n"+text+armored(b), "Content-Type: text/html\n\n<p>"+armored(b))
 			return letter(body, h)
 		}, text},
+		{"HTML alone", func(b *packet.SURB) []byte {
+			return letter("<html><head><title>x</title><style>p > a {}</style></head><body><p>Dear stranger,<br>\n<br/>y&eacute;s\n&lt;b&gt;.</p><!-- <p>no -->"+
+				"<blockquote>&gt; "+strings.ReplaceAll(strings.TrimSpace(armored(b)), "\n", "<br>\n&gt; ")+"</blockquote></body></html>", "Content-Type: text/html; charset=utf-8")
+		}, "Dear stranger,\n \ny\u00e9s <b>.\n"},
+		{"HTML alone, and a block as it is", func(b *packet.SURB) []byte {
+			return letter("<DIV>yes</DIV><PRE>"+armored(b)+"</PRE>", "Content-Type: text/html")
+		}, "yes\n"},
 		{"quoted-printable", func(b *packet.SURB) []byte {
 			return letter("Gr=C3=BC=C3=9Fe=\n!\n"+strings.ReplaceAll(armored(b), "=", "=3D"), "Content-Type: text/plain; charset=utf-8", "Content-Transfer-Encoding: quoted-printable")
 		}, "Gr\u00fc\u00dfe!\n"},
@@ -231,6 +238,16 @@ func TestForms(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Marks without end cost no more than their bytes.
+func TestHostileHTML(t *testing.T) {
+	for _, page := range []string{"<", "<!--", "<style>", "<div", "<pre>", "</pre>", "<br>", "<!-- >", "<p>"} {
+		fromHTML(strings.Repeat(page, 100_000))
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		fromHTML(strings.Join(rapid.SliceOf(rapid.SampledFrom([]string{"<", ">", "/", "pre", "style", "<!--", "-->", "&lt;", "\u0130", "\xff", " ", "x"})).Draw(t, "page"), ""))
+	})
 }
 
 func TestNothingToSend(t *testing.T) {

@@ -42,6 +42,9 @@ func read(m *inmail.Mail) (*content, error) {
 		bytes.NewReader(m.Body), 0, false); err != nil {
 		return nil, err
 	}
+	if !r.plain && r.html != "" {
+		r.text = append(r.text, r.takeBlocks(fromHTML(r.html))...)
+	}
 	r.text = bytes.TrimSpace(r.text)
 	if len(r.text) > 0 {
 		r.text = append(r.text, '\n')
@@ -55,7 +58,9 @@ type part struct{ kind, encoding, disposition string }
 type reader struct {
 	content
 	parts  int
-	budget int // bytes that may still be read
+	budget int    // bytes that may still be read
+	plain  bool   // there was a plain text
+	html   string // the first page: what is read if there was none
 }
 
 // part reads a part. Of enclosed ones only the blocks count.
@@ -83,7 +88,10 @@ func (r *reader) part(p part, body io.Reader, depth int, enclosed bool) error {
 	case kind == "message/rfc822":
 		return r.enclosed(data, depth)
 	case kind == "text/html":
-		return nil // what armor is in it is damaged
+		if !attached && r.html == "" {
+			r.html = plain(data, params["charset"])
+		}
+		return nil
 	case bytes.HasPrefix(data, []byte(packet.SURBMagic)):
 		if blocks, err := packet.ParseSURBs(data); err == nil {
 			r.add(blocks)
@@ -92,6 +100,7 @@ func (r *reader) part(p part, body io.Reader, depth int, enclosed bool) error {
 	case strings.HasPrefix(kind, "text/"), strings.HasPrefix(kind, "application/"):
 		rest := r.takeBlocks(plain(data, params["charset"]))
 		if kind == "text/plain" && !attached {
+			r.plain = r.plain || strings.TrimSpace(rest) != ""
 			if len(r.text) > 0 {
 				r.text = append(r.text, '\n')
 			}
