@@ -186,6 +186,8 @@ func TestInteropPublishedDescriptors(t *testing.T) {
 					len(d.Exits) != 3 {
 					t.Errorf("0.0.8 reads %+v", d)
 				}
+				// Entries about the link are for our own servers alone.
+				d.Skipped = slices.DeleteFunc(d.Skipped, func(s string) bool { return strings.HasSuffix(s, "/MMTP/TLS-Versions") })
 				slices.Sort(d.Skipped)
 				if !slices.Equal(d.Skipped, c.skipped) {
 					t.Errorf("0.0.8 skips %q", d.Skipped)
