@@ -45,8 +45,8 @@ var descriptorKeys = []struct {
 }{
 	{"Server", []string{"Descriptor-Version", "Nickname", "Identity", "Digest", "Signature", "Published", "Valid-After", "Valid-Until",
 		"Packet-Key", "Packet-Versions", "Software", "Secure-Configuration", "Contact", "Contact-Fingerprint", "Comments", "Why-Insecure", "MyFamily"}},
-	{"Incoming/MMTP", []string{"Version", "IP", "Hostname", "Port", "Key-Digest", "Protocols", "Allow", "Deny"}},
-	{"Outgoing/MMTP", []string{"Version", "Protocols", "Allow", "Deny"}},
+	{"Incoming/MMTP", []string{"Version", "IP", "Hostname", "Port", "Key-Digest", "Protocols", "TLS-Versions", "Allow", "Deny"}},
+	{"Outgoing/MMTP", []string{"Version", "Protocols", "TLS-Versions", "Allow", "Deny"}},
 	{"Delivery/MBOX", []string{"Version", "Maximum-Size", "Allow-From"}},
 	{"Delivery/SMTP", []string{"Version", "Maximum-Size", "Allow-From", "Maximum-Recipients"}},
 	{"Delivery/Fragmented", []string{"Version", "Maximum-Fragments"}},

@@ -54,11 +54,13 @@ type Incoming struct {
 	Hostname  string     // lower case; a name or a dotted IPv4 address
 	Port      uint16
 	Protocols []string // what links to it can speak: MMTPVersion, MMTPVersionIPv6
+	TLS       []string // what they are made with: TLS13, TLSLegacy; none means TLSLegacy
 }
 
 // Outgoing is the section [Outgoing/MMTP].
 type Outgoing struct {
 	Protocols []string // what links it makes can speak: MMTPVersion, MMTPVersionIPv6
+	TLS       []string // what they are made with: TLS13, TLSLegacy; none means TLSLegacy
 }
 
 // Delivery is the section [Delivery/SMTP] or [Delivery/MBOX] (E2E-spec 3.2.4, E2E-spec 3.3.4).
@@ -145,12 +147,30 @@ func (d *Descriptor) AcceptsConnections(protocols ...string) bool {
 	return slices.ContainsFunc(protocols, func(p string) bool { return slices.Contains(d.Incoming.Protocols, p) })
 }
 
+// AcceptsTLS13 reports whether links to the server are made with TLS 1.3, and so never with anything older by those who know TLS 1.3.
+func (d *Descriptor) AcceptsTLS13() bool {
+	return d.Incoming != nil && slices.Contains(d.Incoming.TLS, TLS13)
+}
+
+// shareTLS reports whether two lists of versions of TLS have one in common.
+func shareTLS(a, b []string) bool {
+	old := []string{TLSLegacy}
+	if len(a) == 0 {
+		a = old
+	}
+	if len(b) == 0 {
+		b = old
+	}
+	return slices.ContainsFunc(a, func(v string) bool { return slices.Contains(b, v) })
+}
+
 // CanRelayTo reports whether the server can pass packets on to another one (path-spec 2.3), or to itself.
 func (d *Descriptor) CanRelayTo(to *Descriptor) bool {
 	if d.HasNickname(to.Nickname) {
 		return true
 	}
-	return d.Outgoing != nil && len(d.Outgoing.Protocols) > 0 && to.AcceptsConnections(d.Outgoing.Protocols...)
+	return d.Outgoing != nil && len(d.Outgoing.Protocols) > 0 && to.AcceptsConnections(d.Outgoing.Protocols...) &&
+		shareTLS(d.Outgoing.TLS, to.Incoming.TLS)
 }
 
 // Capabilities names what the server does: "mbox", "smtp", "relay", "frag", in this order. A server that takes no connections

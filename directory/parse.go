@@ -274,6 +274,7 @@ func incomingFields(in *Incoming) []field {
 		}},
 		{key: "Key-Digest", set: ignore}, // the keyid is always computed from Identity
 		{key: "Protocols", required: true, set: into(&in.Protocols, parseList)},
+		{key: "TLS-Versions", set: into(&in.TLS, parseList)},
 		{key: "Allow", many: true, set: checkAddressPattern},
 		{key: "Deny", many: true, set: checkAddressPattern},
 	}
@@ -283,6 +284,7 @@ func outgoingFields(out *Outgoing) []field {
 	return []field{
 		{key: "Version", required: true, set: ignore},
 		{key: "Protocols", required: true, set: into(&out.Protocols, parseList)},
+		{key: "TLS-Versions", set: into(&out.TLS, parseList)},
 		{key: "Allow", many: true, set: checkAddressPattern},
 		{key: "Deny", many: true, set: checkAddressPattern},
 	}

@@ -148,9 +148,12 @@ func (f *Fields) sections(identity *rsa.PublicKey) []Section {
 		s.add("Port", strconv.Itoa(int(in.Port)))
 		s.add("Key-Digest", encodeBase64(keyID[:]))
 		s.add("Protocols", formatList(in.Protocols))
+		s.addOptional("TLS-Versions", formatList(in.TLS))
 	}
-	if f.Outgoing != nil {
-		section(sectionOutgoing).add("Protocols", formatList(f.Outgoing.Protocols))
+	if out := f.Outgoing; out != nil {
+		s := section(sectionOutgoing)
+		s.add("Protocols", formatList(out.Protocols))
+		s.addOptional("TLS-Versions", formatList(out.TLS))
 	}
 	for _, d := range []struct {
 		name string

@@ -184,13 +184,14 @@ func TestSignedDescriptorsParse(t *testing.T) {
 				Hostname:  rapid.StringMatching(`[a-z0-9]{1,20}(\.[a-z0-9-]{1,20}){0,4}\.[a-z]{2,8}|10\.0\.0\.[1-9]`).Draw(t, "host"),
 				Port:      rapid.Uint16Min(1).Draw(t, "port"),
 				Protocols: protocols.Draw(t, "protocols"),
+				TLS:       rapid.SampledFrom([][]string{nil, {TLS13}, {TLS13, TLSLegacy}}).Draw(t, "TLS"),
 			}
 			if rapid.Bool().Draw(t, "ip") {
 				f.Incoming.IP = netip.AddrFrom4([4]byte{192, 0, 2, rapid.Byte().Draw(t, "last")})
 			}
 		}
 		if rapid.Bool().Draw(t, "outgoing") {
-			f.Outgoing = &Outgoing{protocols.Draw(t, "protocols")}
+			f.Outgoing = &Outgoing{Protocols: protocols.Draw(t, "protocols"), TLS: rapid.SampledFrom([][]string{nil, {TLS13}, {TLS13, TLSLegacy}}).Draw(t, "TLS")}
 		}
 		if rapid.Bool().Draw(t, "smtp") {
 			f.SMTP = delivery.Draw(t, "delivery")

@@ -40,7 +40,10 @@ type Config struct {
 	Hostname        string // where others reach this mix
 	Port            uint16
 	IncomingLinks   []string // how: directory.MMTPProtocols; nil means over IPv4
-	Incoming        mmtp.Limits
+	// LegacyIncoming takes links of TLS 1.0 too, and LegacyOutgoing makes them to servers of the directory that do not speak TLS 1.3. They
+	// need mmtp.LegacyAvailable.
+	LegacyIncoming, LegacyOutgoing bool
+	Incoming                       mmtp.Limits
 	// Bandwidth is how many bytes may be sent and received in a second over MMTP, on average; 0 means any number. BandwidthSpike is how many
 	// may pass at once; 0 means the default of package mmtp.
 	Bandwidth, BandwidthSpike int64
@@ -134,6 +137,9 @@ func (c *Config) check() error {
 	case c.Rule.Algorithm != Timed && (c.Rule.Rate <= 0 || c.Rule.Rate > 1 || c.Rule.MinSize < 0):
 		return fmt.Errorf("%w: pool rate must be above 0 and at most 1, and the minimum not negative", errConfig)
 	}
+	if (c.LegacyIncoming || c.LegacyOutgoing) && !mmtp.LegacyAvailable {
+		return fmt.Errorf("%w: LegacyTLS: %w", errConfig, mmtp.ErrNoLegacy)
+	}
 	if c.Clock == nil {
 		c.Clock = clock.Real{}
 	}
@@ -175,9 +181,9 @@ func (c *Config) describe(f directory.Fields) directory.Fields {
 	f.Family = c.Family
 	f.WhyInsecure = c.whyInsecure()
 	f.Secure = f.WhyInsecure == ""
-	f.Incoming = &directory.Incoming{Hostname: c.Hostname, Port: c.Port, Protocols: c.IncomingLinks}
+	f.Incoming = &directory.Incoming{Hostname: c.Hostname, Port: c.Port, Protocols: c.IncomingLinks, TLS: directory.TLSVersions(c.LegacyIncoming)}
 	if c.Relay {
-		f.Outgoing = &directory.Outgoing{Protocols: c.OutgoingLinks}
+		f.Outgoing = &directory.Outgoing{Protocols: c.OutgoingLinks, TLS: directory.TLSVersions(c.LegacyOutgoing)}
 	}
 	for _, x := range c.Exits {
 		if x.Advertise != nil {
@@ -209,6 +215,9 @@ func (c *Config) whyInsecure() string {
 	}
 	if c.Interval < minSafeInterval {
 		why += ", Mix interval is short"
+	}
+	if c.LegacyIncoming || c.LegacyOutgoing {
+		why += ", Legacy TLS is on"
 	}
 	return why
 }

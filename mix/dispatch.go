@@ -78,7 +78,7 @@ func newDispatcher(m *Mix) *dispatcher {
 		client: mmtp.NewClient(mmtp.ClientConfig{
 			Dial: m.dial,
 			Now:  m.cfg.Clock.Now, MaxConnections: m.cfg.MaxOutgoing, ConnectTimeout: connectTimeout,
-			Bandwidth: &m.bandwidth, Proven: m.learn,
+			Bandwidth: &m.bandwidth, Proven: m.learn, Legacy: m.legacyHop(),
 		}),
 		wake:  make(chan struct{}, 1),
 		ended: make(chan ended),

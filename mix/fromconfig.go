@@ -48,6 +48,15 @@ func FromConfig(c *config.Server, home, software string, log *slog.Logger) (Conf
 		OutgoingRetry: Schedule(c.OutgoingMMTP.Retry), MaxOutgoing: c.OutgoingMMTP.MaxConnections,
 		Logger: log,
 	}
+	for _, legacy := range []struct {
+		section string
+		on      bool
+	}{{"Incoming/MMTP", c.IncomingMMTP.LegacyTLS}, {"Outgoing/MMTP", c.OutgoingMMTP.LegacyTLS}} {
+		if legacy.on && !mmtp.LegacyAvailable {
+			return Config{}, fmt.Errorf("[%s] LegacyTLS is yes: %w; say no, or take a mixminiond that was built with it", legacy.section, mmtp.ErrNoLegacy)
+		}
+	}
+	out.LegacyIncoming, out.LegacyOutgoing = c.IncomingMMTP.LegacyTLS, c.OutgoingMMTP.LegacyTLS
 	if err := out.setDirectories(&c.Directories, filepath.Join(paths.WorkDir, "dir")); err != nil {
 		return Config{}, fmt.Errorf("[DirectoryServers]: %w", err)
 	}

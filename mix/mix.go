@@ -39,6 +39,7 @@ type Mix struct {
 	keys   atomic.Pointer[keysInUse]
 
 	links    *mmtp.LinkIdentity
+	legacy   *mmtp.LegacyIdentity // nil: no legacy links
 	dirs     *directories
 	intake   *intake
 	dispatch *dispatcher
@@ -134,6 +135,11 @@ func open(cfg Config, prepare func(*keyRing) error) (_ *Mix, err error) {
 	if m.links, err = mmtp.NewLinkIdentity(identity, cfg.Nickname, cfg.Clock.Now); err != nil {
 		return nil, err
 	}
+	if cfg.LegacyIncoming {
+		if m.legacy, err = mmtp.NewLegacyIdentity(identity, cfg.Nickname, cfg.Clock.Now); err != nil {
+			return nil, err
+		}
+	}
 	m.bandwidth.Set(cfg.Bandwidth, cfg.BandwidthSpike)
 	m.topUp.aim(cfg.Cover)
 	m.intake = newIntake(m)
@@ -165,6 +171,7 @@ const CurrentDescriptorFile = "current-desc"
 func (m *Mix) Run(ctx context.Context, listeners ...net.Listener) error {
 	server, err := mmtp.NewServer(mmtp.ServerConfig{
 		Certificate: m.links.Certificate,
+		Legacy:      m.legacy,
 		Handler:     m.intake,
 		Logger:      m.cfg.Logger,
 		Limits:      m.cfg.Incoming,

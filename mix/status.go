@@ -21,9 +21,11 @@ type Status struct {
 	Pool, Waiting int         // packets in the pool, and on their way out; rounded up to hundreds
 	Connections   int         // that others have to the mix; rounded up to tens
 	Disk          int64       // bytes that packets and replay logs take; rounded up to 10 MB
-	Draining      bool
-	Empty         bool // while it drains: nothing is left
-	Publishes     int  // directory servers to publish to
+	// LegacyIncoming and LegacyOutgoing tell that there are links of TLS 1.0, from and to mixes of series 0.0.8.
+	LegacyIncoming, LegacyOutgoing bool
+	Draining                       bool
+	Empty                          bool // while it drains: nothing is left
+	Publishes                      int  // directory servers to publish to
 	// Directory is the day of the directory that the mix holds; zero if it has none.
 	Directory time.Time
 }
@@ -53,6 +55,7 @@ func (m *Mix) Status() Status {
 	st := Status{
 		Nickname: m.cfg.Nickname, Key: m.keyID.Fingerprint(), Keys: m.PacketKeys(),
 		Pool: roundUp(m.store.PoolSize(), stepPackets), Disk: roundUp(m.store.Usage().Disk, stepBytes),
+		LegacyIncoming: m.cfg.LegacyIncoming, LegacyOutgoing: m.cfg.LegacyOutgoing,
 		Draining: m.draining.Load(), Publishes: len(m.cfg.PublishTo),
 	}
 	waiting, notes := 0, 0

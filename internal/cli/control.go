@@ -162,6 +162,14 @@ func sayMix(say func(string, ...any), m *mix.Status) {
 		say("%s", keyLine(k))
 	}
 	switch {
+	case m.LegacyIncoming && m.LegacyOutgoing:
+		say("LegacyTLS is on: mixes of series 0.0.8 send to it, and it to them, over TLS 1.0.")
+	case m.LegacyIncoming:
+		say("LegacyTLS is on: mixes of series 0.0.8 send to it over TLS 1.0.")
+	case m.LegacyOutgoing:
+		say("LegacyTLS is on: it sends to mixes of series 0.0.8 over TLS 1.0.")
+	}
+	switch {
 	case m.Empty:
 		say("It takes no more packets, and holds none.")
 	case m.Draining:

@@ -59,6 +59,7 @@ var protects = map[string]map[string]string{
 		"MaxConnectionsPerSource": "The places of others, from one who wants them all.",
 		"ConnectionRate":          "The processor, from one who makes nothing but handshakes.",
 		"TotalConnectionRate":     "The processor, from many who do.",
+		"LegacyTLS":               "Who talks to whom, from those who record or change what passes: links of 0.0.8 can be broken. Say yes only while there are mixes of that series.",
 		"HandshakeTimeout":        "Places, from peers who connect and do not speak.",
 		"PacketTimeout":           "Memory, from peers who stop in the middle of a packet.",
 	},
@@ -68,6 +69,7 @@ var protects = map[string]map[string]string{
 		"MaxConnections":   "Open files and memory, and other mixes from many links of yours at once.",
 		"IPv4":             "Packets from hops that this machine cannot reach.",
 		"IPv6":             "The same.",
+		"LegacyTLS":        "Who talks to whom, from those who record or change what passes: links of 0.0.8 can be broken. Say yes only while there are mixes of that series.",
 		"PrivateAddresses": "Services on this machine and its network, which anybody could otherwise have the mix connect to. Never say yes on a public mix.",
 	},
 	"Delivery": {

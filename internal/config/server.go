@@ -117,6 +117,7 @@ type IncomingMMTP struct {
 	MaxConnectionsPerSource int
 	ConnectionRate          int
 	TotalConnectionRate     int
+	LegacyTLS               bool
 	HandshakeTimeout        Interval
 	PacketTimeout           Interval
 
@@ -151,6 +152,7 @@ type OutgoingMMTP struct {
 	MaxConnections   int
 	IPv4, IPv6       bool
 	PrivateAddresses bool
+	LegacyTLS        bool
 	Allow            AddressSets
 	Deny             AddressSets
 }

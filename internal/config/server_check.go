@@ -299,6 +299,12 @@ func (s *Server) Warnings() []string {
 	if s.IncomingMMTP.Enabled && s.IncomingMMTP.ListenIP6.IsValid() && s.OutgoingMMTP.Enabled && !s.OutgoingMMTP.IPv6 {
 		w.add("Outgoing/MMTP", "IPv6", "is no, though this mix listens at an IPv6 address; if it can make connections over IPv6, say so")
 	}
+	if s.IncomingMMTP.Enabled && s.IncomingMMTP.LegacyTLS {
+		w.add("Incoming/MMTP", "LegacyTLS", "is yes: mixes of series 0.0.8 may send here over TLS 1.0; say no when there are none left")
+	}
+	if s.OutgoingMMTP.Enabled && s.OutgoingMMTP.LegacyTLS {
+		w.add("Outgoing/MMTP", "LegacyTLS", "is yes: packets go to mixes of series 0.0.8 over TLS 1.0; say no when there are none left")
+	}
 	if s.OutgoingMMTP.Enabled && s.OutgoingMMTP.PrivateAddresses {
 		w.add("Outgoing/MMTP", "PrivateAddresses", "is yes: anybody's packets can make this mix connect to services of this machine and "+
 			"its network; it is for tests")

@@ -248,6 +248,9 @@ func (i *IncomingMMTP) keys() []Key {
 				"and the descriptor says that this mix can be reached there."},
 		{Name: "ListenPort", To: &i.ListenPort,
 			Doc: "The port to listen on, if it is not Port."},
+		{Name: "LegacyTLS", To: &i.LegacyTLS, Default: "no",
+			Doc: "Whether mixes of series 0.0.8 may send here. Their links are made with TLS 1.0, which protects who talks to whom badly; what is in packets is " +
+				"encrypted by itself. Others go on with TLS 1.3. Needs a mixminiond that was built with the tag legacytls. It is published."},
 		// About 60 MB of memory when all of them stop in the middle of a packet.
 		{Name: "MaxConnections", To: &i.MaxConnections, Default: "1000",
 			Doc: "How many connections there may be at the same time: bounds memory and open files. When all places are taken, who has most connections or " +
@@ -282,6 +285,9 @@ func (o *OutgoingMMTP) keys() []Key {
 		{Name: "PrivateAddresses", To: &o.PrivateAddresses, Default: "no",
 			Doc: "Whether to connect to addresses of this machine and of private networks too: for test networks. " +
 				"Packets may name any host, and so anybody could reach services that only this machine or its network should."},
+		{Name: "LegacyTLS", To: &o.LegacyTLS, Default: "no",
+			Doc: "Whether to send to mixes of series 0.0.8, over links of TLS 1.0 that who records them can often read: what is in packets is encrypted by itself. " +
+				"A mix whose descriptor says that it speaks TLS 1.3 is never sent to in that way. Needs a mixminiond that was built with the tag legacytls. It is published."},
 		{Name: "Allow", To: &o.Allow, Unused: noFilter, Doc: "Addresses to connect to."},
 		{Name: "Deny", To: &o.Deny, Unused: noFilter, Doc: "Addresses not to connect to."},
 	}
