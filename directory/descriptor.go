@@ -152,25 +152,12 @@ func (d *Descriptor) AcceptsTLS13() bool {
 	return d.Incoming != nil && slices.Contains(d.Incoming.TLS, TLS13)
 }
 
-// shareTLS reports whether two lists of versions of TLS have one in common.
-func shareTLS(a, b []string) bool {
-	old := []string{TLSLegacy}
-	if len(a) == 0 {
-		a = old
-	}
-	if len(b) == 0 {
-		b = old
-	}
-	return slices.ContainsFunc(a, func(v string) bool { return slices.Contains(b, v) })
-}
-
 // CanRelayTo reports whether the server can pass packets on to another one (path-spec 2.3), or to itself.
 func (d *Descriptor) CanRelayTo(to *Descriptor) bool {
 	if d.HasNickname(to.Nickname) {
 		return true
 	}
-	return d.Outgoing != nil && len(d.Outgoing.Protocols) > 0 && to.AcceptsConnections(d.Outgoing.Protocols...) &&
-		shareTLS(d.Outgoing.TLS, to.Incoming.TLS)
+	return d.Outgoing != nil && len(d.Outgoing.Protocols) > 0 && to.AcceptsConnections(d.Outgoing.Protocols...)
 }
 
 // Capabilities names what the server does: "mbox", "smtp", "relay", "frag", in this order. A server that takes no connections
