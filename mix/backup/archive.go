@@ -166,10 +166,11 @@ func writeItem(t *tar.Writer, item Item, sum *limits) (err error) {
 	if err := t.WriteHeader(h); err != nil {
 		return err
 	}
-	if _, err := io.CopyN(t, content, size); err != nil {
-		return fmt.Errorf("%s changed while it was read: %w", item.File, err)
+	_, err = io.CopyN(t, content, size)
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s changed while it was read", item.File)
 	}
-	return nil
+	return err
 }
 
 func maxSize(name string) int64 {

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"mixminion/internal/config"
@@ -244,6 +246,30 @@ func sum(block []byte) {
 		n += int(b)
 	}
 	copy(block[148:156], fmt.Sprintf("%06o\x00 ", n))
+}
+
+// fullDisk takes no more than so many bytes.
+type fullDisk int
+
+func (d *fullDisk) Write(b []byte) (int, error) {
+	if *d -= fullDisk(len(b)); *d < 0 {
+		return 0, syscall.ENOSPC
+	}
+	return len(b), nil
+}
+
+// That the disk is full is not said to be the fault of a file.
+func TestWriteFullDisk(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "segment")
+	if err := os.WriteFile(file, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, room := range []fullDisk{0, 1000, 100_000} {
+		err := Write(&room, Manifest{Kind: Move, ID: testID}, []Item{{Name: configName}, {Name: "queue/1.seg", File: file}}, testKey(t).Recipient())
+		if !errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), "changed") {
+			t.Errorf("%v", err)
+		}
+	}
 }
 
 func FuzzReader(f *testing.F) {
