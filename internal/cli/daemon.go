@@ -107,6 +107,8 @@ func start(ctx context.Context, s *streams, file string, p passphrase) (err erro
 	running := append([]role{d.hangups(), thisServiceManager().role(func() { d.status() })}, roles...)
 	if server, err = control.Listen(paths.BaseDir, d.handlers()); err != nil {
 		s.say("Warning: %v; so no other mixminiond command will reach this one%s.", err, mendSocket(err))
+		// A service says nothing on its terminal.
+		d.log.Warn("no control socket, so no other mixminiond command will reach this one; see mixminiond check", "error", err)
 	} else {
 		running = append(running, role{run: server.Serve})
 	}
