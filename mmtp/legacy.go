@@ -17,7 +17,7 @@ import (
 // LegacyAvailable says whether this program can make links to nodes of series 0.0.8: whether it was built with the tag legacytls.
 const LegacyAvailable = legacytls.Available
 
-// ErrNoLegacy: this program was built without the tag legacytls.
+// ErrNoLegacy says that this program was built without the tag legacytls.
 var ErrNoLegacy = legacytls.ErrNotBuilt
 
 // legacyWindow is how many packets nodes of series 0.0.8 have unanswered on one link.

@@ -151,7 +151,7 @@ func parseChain(body []byte) ([]*x509.Certificate, error) {
 // checkGroup judges the values of a ServerKeyExchange message (RFC 5246, 7.4.3). Its signature is the library's to check.
 func checkGroup(body []byte) error {
 	var p, g, y []byte
-	ok := true
+	var ok bool
 	for _, v := range []*[]byte{&p, &g, &y} {
 		if *v, body, ok = vector(body, 2); !ok {
 			return fmt.Errorf("%w: malformed key exchange", ErrHandshake)
