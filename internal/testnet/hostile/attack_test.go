@@ -144,8 +144,6 @@ func (a *attack) run(ctx context.Context, kind attacker, c net.Conn) {
 	}
 }
 
-func (a *attack) most() int64 { return a.peak.Load() }
-
 func (a *attack) stop() {
 	a.cancel()
 	a.all.Wait()
