@@ -435,11 +435,14 @@ func (r *keyRing) bury(dir string) error {
 	if err := sweepKey(filepath.Join(dir, packetKeyFile)); err != nil {
 		return err
 	}
-	log, err := r.store.OpenLog(filepath.Join(dir, replayDir), filepath.Base(dir))
+	logDir := filepath.Join(dir, replayDir)
+	log, err := r.store.OpenLog(logDir, filepath.Base(dir))
 	if err == nil {
 		err = r.store.DestroyLog(log)
+	} else if errors.Is(err, store.ErrNoLog) || errors.Is(err, store.ErrCorrupt) || errors.Is(err, fs.ErrNotExist) {
+		err = r.store.RemoveLog(logDir)
 	}
-	if err != nil && !errors.Is(err, store.ErrNoLog) && !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		return err
 	}
 	if err := os.RemoveAll(dir); err != nil {

@@ -187,7 +187,7 @@ func (l *ReplayLog) openRuns() error {
 		digits, isRun := strings.CutPrefix(name, runPrefix)
 		number, perr := strconv.ParseUint(digits, 10, 64)
 		orphan := isRun && perr == nil && !slices.Contains(l.man.runs, number)
-		if orphan || name == manifestName+tmpExt {
+		if orphan || strings.HasSuffix(name, tmpExt) {
 			if err := l.s.fs.Remove(filepath.Join(l.dir, name)); err != nil {
 				return err
 			}
@@ -262,28 +262,55 @@ func (s *Store) DestroyLog(l *ReplayLog) error {
 	if err := s.forgetLog(l); err != nil {
 		return err
 	}
-	names, err := s.fs.ReadDir(l.dir)
-	if err != nil {
-		return fmt.Errorf("destroy replay log %s: %w", l.name, err)
+	err := s.removeLog(l.dir, true)
+	if err == nil {
+		err = errors.Join(s.fs.Remove(l.dir), s.fs.SyncDir(filepath.Dir(l.dir)))
 	}
-	// The manifest goes first: without it there is no log, so that a crash never leaves one with a part of its
-	// hashes.
-	if err := s.fs.Remove(filepath.Join(l.dir, manifestName)); err != nil {
-		return fmt.Errorf("destroy replay log %s: %w", l.name, err)
-	}
-	if err := s.fs.SyncDir(l.dir); err != nil {
-		return fmt.Errorf("destroy replay log %s: %w", l.name, err)
-	}
-	for _, name := range names {
-		if strings.HasPrefix(name, runPrefix) || name == manifestName+tmpExt {
-			err = errors.Join(err, s.fs.Remove(filepath.Join(l.dir, name)))
-		}
-	}
-	err = errors.Join(err, s.fs.Remove(l.dir), s.fs.SyncDir(filepath.Dir(l.dir)))
 	if err != nil {
 		return fmt.Errorf("destroy replay log %s: %w", l.name, err)
 	}
 	return nil
+}
+
+// RemoveLog deletes the files of a log that is not open and cannot be opened, but not its directory. That there are none is no error.
+func (s *Store) RemoveLog(dir string) error { return s.removeClosed(dir, true) }
+
+// RemoveRemains deletes what a crash in DestroyLog left in dir. A log that is there stays.
+func (s *Store) RemoveRemains(dir string) error { return s.removeClosed(dir, false) }
+
+func (s *Store) removeClosed(dir string, whole bool) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.life.RUnlock()
+	if err := ignoreMissing(s.removeLog(dir, whole)); err != nil {
+		return fmt.Errorf("remove replay log: %w", err)
+	}
+	return nil
+}
+
+// removeLog deletes the files of a log; if not whole, only when it has no manifest.
+func (s *Store) removeLog(dir string, whole bool) error {
+	names, err := s.fs.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	// The manifest goes first: without it there is no log, so that a crash never leaves one with a part of its
+	// hashes.
+	if slices.Contains(names, manifestName) {
+		if !whole {
+			return nil
+		}
+		if err := errors.Join(s.fs.Remove(filepath.Join(dir, manifestName)), s.fs.SyncDir(dir)); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, runPrefix) || strings.HasSuffix(name, tmpExt) {
+			err = errors.Join(err, s.fs.Remove(filepath.Join(dir, name)))
+		}
+	}
+	return errors.Join(err, s.fs.SyncDir(dir))
 }
 
 // DropOrphans forgets hashes in the journal that belong to logs which were not opened since Open. The mix calls

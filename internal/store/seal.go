@@ -131,12 +131,18 @@ func (k *sealKeys) fileCipher(head []byte) (cipher.Block, error) {
 
 // OpenFile implements FS. A file that is made, or emptied, becomes an encrypted one.
 func (s *sealedFS) OpenFile(name string, flag int) (File, error) {
+	if base := filepath.Base(name); base == ballastName || base == keyPageName {
+		return s.FS.OpenFile(name, flag)
+	}
+	if flag&os.O_TRUNC != 0 {
+		// What a crash left under this name goes as every other file does.
+		if err := ignoreMissing(s.Remove(name)); err != nil {
+			return nil, err
+		}
+	}
 	f, err := s.FS.OpenFile(name, flag)
 	if err != nil {
 		return nil, err
-	}
-	if base := filepath.Base(name); base == ballastName || base == keyPageName {
-		return f, nil
 	}
 	sealed, err := s.open(f, flag&os.O_TRUNC != 0)
 	switch {
