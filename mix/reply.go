@@ -71,11 +71,7 @@ func (m *Mix) openBlockLogs() error {
 		}
 		log, err := m.store.OpenLog(filepath.Join(m.cfg.BlocksDir, e.Name()), e.Name())
 		if errors.Is(err, store.ErrNoLog) {
-			// A crash came before it was there, or while it was destroyed.
-			if err := m.store.RemoveRemains(filepath.Join(m.cfg.BlocksDir, e.Name())); err != nil {
-				return fmt.Errorf("remove what is left of a log of used reply blocks: %w", err)
-			}
-			continue
+			continue // a crash came before it was there, or while it was destroyed
 		}
 		if err != nil {
 			// No block that belongs there is used until the operator has decided.

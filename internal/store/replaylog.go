@@ -102,7 +102,11 @@ func (s *Store) openLog(dir, name string) (*ReplayLog, error) {
 	}
 	b, err := readFile(s.fs, filepath.Join(dir, manifestName), maxManifest)
 	if errors.Is(err, os.ErrNotExist) {
-		err = ErrNoLog
+		// A crash may have come while it was destroyed.
+		if err := s.removeLog(dir); err != nil {
+			return fail(err)
+		}
+		return fail(ErrNoLog)
 	}
 	if err != nil {
 		return fail(err)
@@ -188,7 +192,7 @@ func (l *ReplayLog) openRuns() error {
 		number, perr := strconv.ParseUint(digits, 10, 64)
 		orphan := isRun && perr == nil && !slices.Contains(l.man.runs, number)
 		if orphan || strings.HasSuffix(name, tmpExt) {
-			if err := l.s.fs.Remove(filepath.Join(l.dir, name)); err != nil {
+			if err := ignoreMissing(l.s.fs.Remove(filepath.Join(l.dir, name))); err != nil {
 				return err
 			}
 		}
@@ -262,7 +266,7 @@ func (s *Store) DestroyLog(l *ReplayLog) error {
 	if err := s.forgetLog(l); err != nil {
 		return err
 	}
-	err := s.removeLog(l.dir, true)
+	err := s.removeLog(l.dir)
 	if err == nil {
 		err = errors.Join(s.fs.Remove(l.dir), s.fs.SyncDir(filepath.Dir(l.dir)))
 	}
@@ -272,42 +276,34 @@ func (s *Store) DestroyLog(l *ReplayLog) error {
 	return nil
 }
 
-// RemoveLog deletes the files of a log that is not open and cannot be opened, but not its directory. That there are none is no error.
-func (s *Store) RemoveLog(dir string) error { return s.removeClosed(dir, true) }
-
-// RemoveRemains deletes what a crash in DestroyLog left in dir. A log that is there stays.
-func (s *Store) RemoveRemains(dir string) error { return s.removeClosed(dir, false) }
-
-func (s *Store) removeClosed(dir string, whole bool) error {
+// RemoveLog deletes the files of a log that OpenLog cannot open, but not its directory. That there are none is no error.
+func (s *Store) RemoveLog(dir string) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
 	defer s.life.RUnlock()
-	if err := ignoreMissing(s.removeLog(dir, whole)); err != nil {
-		return fmt.Errorf("remove replay log: %w", err)
+	if err := s.removeLog(dir); err != nil {
+		return fmt.Errorf("remove replay log in %s: %w", dir, err)
 	}
 	return nil
 }
 
-// removeLog deletes the files of a log; if not whole, only when it has no manifest.
-func (s *Store) removeLog(dir string, whole bool) error {
+// removeLog deletes the files of a log that is not open, if there is one.
+func (s *Store) removeLog(dir string) error {
 	names, err := s.fs.ReadDir(dir)
 	if err != nil {
-		return err
+		return ignoreMissing(err)
 	}
 	// The manifest goes first: without it there is no log, so that a crash never leaves one with a part of its
 	// hashes.
 	if slices.Contains(names, manifestName) {
-		if !whole {
-			return nil
-		}
 		if err := errors.Join(s.fs.Remove(filepath.Join(dir, manifestName)), s.fs.SyncDir(dir)); err != nil {
 			return err
 		}
 	}
 	for _, name := range names {
 		if strings.HasPrefix(name, runPrefix) || strings.HasSuffix(name, tmpExt) {
-			err = errors.Join(err, s.fs.Remove(filepath.Join(dir, name)))
+			err = errors.Join(err, ignoreMissing(s.fs.Remove(filepath.Join(dir, name))))
 		}
 	}
 	return errors.Join(err, s.fs.SyncDir(dir))
