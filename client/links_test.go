@@ -87,3 +87,42 @@ func TestFamiliesAreKeptApart(t *testing.T) {
 		t.Errorf("one operator for all: %v", err)
 	}
 }
+
+// In a network with mixes of series 0.0.8, which say nothing of TLS, no path begins at one. A path that demands it is refused, and nothing is queued.
+func TestNoPathBeginsAtAMixOf008(t *testing.T) {
+	old, both := serverNames[0], serverNames[1:3]
+	c, _ := newClient(t, descriptors(t, func(f *directory.Fields) {
+		switch {
+		case f.Nickname == old:
+			f.Incoming.TLS, f.Outgoing.TLS = nil, nil
+		case slices.Contains(both, f.Nickname):
+			f.Incoming.TLS, f.Outgoing.TLS = directory.TLSVersions(true), directory.TLSVersions(true)
+		}
+	}))
+	through := 0
+	for range 100 {
+		p, err := c.Prepare(t.Context(), client.Message{To: parseAddress(t, "drop")}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(p.Packets[0].Route, old) {
+			t.Fatalf("a path begins at the old mix: %s", p.Packets[0].Route)
+		}
+		if strings.Contains(p.Packets[0].Route, old) {
+			through++
+		}
+	}
+	if through == 0 {
+		t.Error("no path goes through the old mix")
+	}
+	for spec, want := range map[string]error{
+		old + "," + both[0] + ":?": path.ErrNotUsable, "?," + old + ":" + serverNames[4] + ",?": path.ErrRelay, both[0] + "," + old + ":" + both[1] + ",?": nil,
+	} {
+		if _, err := c.Prepare(t.Context(), client.Message{To: parseAddress(t, "drop"), Path: parseSpec(t, spec)}, nil); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", spec, err, want)
+		}
+	}
+	if n, err := c.QueueLen(); err != nil || n > 0 {
+		t.Errorf("queued: %v, %v", n, err)
+	}
+}

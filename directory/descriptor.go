@@ -149,15 +149,33 @@ func (d *Descriptor) AcceptsConnections(protocols ...string) bool {
 
 // AcceptsTLS13 reports whether links to the server are made with TLS 1.3, and so never with anything older by those who know TLS 1.3.
 func (d *Descriptor) AcceptsTLS13() bool {
-	return d.Incoming != nil && slices.Contains(d.Incoming.TLS, TLS13)
+	return d.AcceptsTLS(TLS13)
 }
 
-// CanRelayTo reports whether the server can pass packets on to another one (path-spec 2.3), or to itself.
+// AcceptsTLS reports whether the server takes links from somebody who makes them with the given versions of TLS, as in Outgoing.TLS: none,
+// on either side, means TLSLegacy.
+func (d *Descriptor) AcceptsTLS(versions ...string) bool {
+	if d.Incoming == nil {
+		return false
+	}
+	return slices.ContainsFunc(orLegacy(versions), func(v string) bool { return slices.Contains(orLegacy(d.Incoming.TLS), v) })
+}
+
+func orLegacy(versions []string) []string {
+	if len(versions) == 0 {
+		return []string{TLSLegacy}
+	}
+	return versions
+}
+
+// CanRelayTo reports whether the server can pass packets on to another one (path-spec 2.3), or to itself: whether both have a protocol and
+// a version of TLS in common.
 func (d *Descriptor) CanRelayTo(to *Descriptor) bool {
 	if d.HasNickname(to.Nickname) {
 		return true
 	}
-	return d.Outgoing != nil && len(d.Outgoing.Protocols) > 0 && to.AcceptsConnections(d.Outgoing.Protocols...)
+	return d.Outgoing != nil && len(d.Outgoing.Protocols) > 0 && to.AcceptsConnections(d.Outgoing.Protocols...) &&
+		to.AcceptsTLS(d.Outgoing.TLS...)
 }
 
 // Capabilities names what the server does: "mbox", "smtp", "relay", "frag", in this order. A server that takes no connections

@@ -20,8 +20,8 @@ func (h *fakeHop) descriptor(n int, nickname string) *directory.Descriptor {
 		Nickname: nickname, Published: start, ValidAfter: start.Truncate(day), ValidUntil: start.Truncate(day).Add(30 * day),
 		PacketKey: h.PacketKey, PacketVersions: []string{packet.Version}, Software: "Mixminion test",
 		Contact: "operator@example.com", Secure: true,
-		Incoming: &directory.Incoming{Hostname: h.Host, Port: h.Port, Protocols: directory.MMTPProtocols(true, false)},
-		Outgoing: &directory.Outgoing{Protocols: directory.MMTPProtocols(true, false)},
+		Incoming: &directory.Incoming{Hostname: h.Host, Port: h.Port, Protocols: directory.MMTPProtocols(true, false), TLS: directory.TLSVersions(false)},
+		Outgoing: &directory.Outgoing{Protocols: directory.MMTPProtocols(true, false), TLS: directory.TLSVersions(false)},
 	})
 	if err != nil {
 		h.t.Fatal(err)

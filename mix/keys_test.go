@@ -345,6 +345,30 @@ func TestConfigurationChange(t *testing.T) {
 	}
 }
 
+// A descriptor that was written before there was TLS-Versions is signed anew at the start, so that nobody takes an upgraded mix for one of
+// series 0.0.8.
+func TestUpgradeSaysTLSVersions(t *testing.T) {
+	r := newRig(t, nil).open()
+	r.reopen() // the copied keys name another port
+	now := r.mix.Descriptors()[0]
+	f := now.Fields
+	in, out := *f.Incoming, *f.Outgoing
+	in.TLS, out.TLS = nil, nil
+	f.Incoming, f.Outgoing = &in, &out
+	text, err := directory.SignDescriptor(readPrivate(t, r.keyPath("identity.key")), f)
+	if err != nil || bytes.Contains(text, []byte("TLS-Versions")) {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	r.close()
+	mustWrite(t, r.keyPath("key_0001", "ServerDesc"), text)
+	r.clk.Advance(time.Hour)
+	r.open()
+	after := r.mix.Descriptors()[0]
+	if !after.AcceptsTLS13() || !after.CanRelayTo(now) || !now.CanRelayTo(after) || !after.Published.After(now.Published) {
+		t.Errorf("published %v, TLS %v and %v", after.Published, after.Incoming.TLS, after.Outgoing.TLS)
+	}
+}
+
 // The first implementation, with an old OpenSSL, wrote PKCS#1.
 func TestIdentityInPKCS1(t *testing.T) {
 	r := newEmptyRig(t, nil)

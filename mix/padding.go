@@ -58,7 +58,8 @@ func (m *Mix) pickVisits() error {
 	now := m.cfg.Clock.Now()
 	var idle []string
 	for _, s := range directory.Newest(servers, now, now) {
-		if q := hopQueue(s.Node().Hop); s.AcceptsConnections(m.cfg.OutgoingLinks...) && !busy[q] {
+		if q := hopQueue(s.Node().Hop); !busy[q] && s.AcceptsConnections(m.cfg.OutgoingLinks...) &&
+			s.AcceptsTLS(directory.TLSVersions(m.cfg.LegacyOutgoing)...) {
 			idle = append(idle, q)
 		}
 	}

@@ -107,6 +107,10 @@ func (c *chooser) checkFixed() error {
 			return fmt.Errorf("%w: %s cannot be the first hop, because it takes no connections over %s",
 				ErrNotUsable, a.Nickname, c.req.links())
 		}
+		if i == 0 && c.req.Kind != SURB && !a.AcceptsTLS13() {
+			return fmt.Errorf("%w: %s cannot be the first hop, because it takes no links of TLS 1.3, as mixes of series 0.0.8 do not; "+
+				"name another one in front of it", ErrNotUsable, a.Nickname)
+		}
 		to := c.next
 		if i+1 < len(c.slots) {
 			to = c.slots[i+1]

@@ -17,11 +17,14 @@ import (
 var anyNet = rapid.Custom(func(t *rapid.T) []*directory.Descriptor {
 	var out []*directory.Descriptor
 	protocols := rapid.SampledFrom([][]string{{"0.3"}, {"0.3"}, {"0.3"}, {"0.1", "0.3"}, {"0.1"}, {"0.3-IPv6"}, {"0.3", "0.3-IPv6"}})
+	versions := rapid.SampledFrom([][]string{{"1.3"}, {"1.3"}, {"1.3"}, {"1.3", "1.0"}, {"1.0"}, nil})
 	families := rapid.SampledFrom([][]string{nil, nil, nil, {"A", "b"}, {"b", "c", "d"}, {"e", "F"}, {"a", "h"}})
 	for i := range rapid.SampledFrom([]int{0, 3, 4, 5, 6, 7, 8, 8, 8}).Draw(t, "servers") {
 		out = append(out, testServer(string(rune('a'+i)), func(d *directory.Descriptor) {
 			d.Incoming.Protocols = protocols.Draw(t, "incoming")
 			d.Outgoing.Protocols = protocols.Draw(t, "outgoing")
+			d.Incoming.TLS = versions.Draw(t, "incoming TLS")
+			d.Outgoing.TLS = versions.Draw(t, "outgoing TLS")
 			d.Family = families.Draw(t, "family")
 			switch rapid.IntRange(0, 11).Draw(t, "defect") {
 			case 0:
@@ -112,6 +115,8 @@ func checkPath(t *rapid.T, p Path, req Request) []*directory.Descriptor {
 			t.Fatalf("%v: %s is not valid all the time", p, d.Nickname)
 		case d.Incoming == nil || !d.UnwrapsVersion(packet.Version) || i == 0 && !canBegin(d, req):
 			t.Fatalf("%v: %s takes no such packets", p, d.Nickname)
+		case i == 0 && req.Kind != SURB && !slices.Contains(d.Incoming.TLS, "1.3"):
+			t.Fatalf("%v begins at a mix without TLS 1.3", p)
 		case i > 0 && !whole[i-1].CanRelayTo(d):
 			t.Fatalf("%v: cannot relay to %s", p, d.Nickname)
 		}
@@ -280,7 +285,7 @@ func strongPathExists(servers []*directory.Descriptor, req Request) bool {
 			switch {
 			case !d.ValidOver(req.From, req.Until), d.Incoming == nil, !d.UnwrapsVersion(packet.Version), isIn(d.Nickname, req.BlockServers),
 				req.Recommended != nil && !req.Recommended(d),
-				n == 0 && (!canBegin(d, req) || isIn(d.Nickname, req.BlockEntries)),
+				n == 0 && (!canBegin(d, req) || !slices.Contains(d.Incoming.TLS, "1.3") || isIn(d.Nickname, req.BlockEntries)),
 				n > 0 && !path[n-1].CanRelayTo(d), repeats(append(path[:n:n], d)), related(append(path[:n:n], d)):
 			default:
 				if try(append(path[:n:n], d)) {

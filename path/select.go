@@ -27,7 +27,8 @@ import (
 // the same. A random hop is never of one family with any other server on the path. Shortness and repetition are warned about.
 //
 // Links that descriptors rule out are never used (path-spec 2.3): a server that is reached over IPv6 only comes only behind one that dials
-// IPv6, also where the legs meet and in front of a reply block. Allow and Deny entries are disregarded, as path-spec 2.3 says: no mix
+// IPv6, and two servers that follow each other have a version of TLS in common, also where the legs meet and in front of a reply block. A
+// path begins at a server with TLS 1.3; only a reply block may begin at another one that is named, as its maker makes no link to it. Allow and Deny entries are disregarded, as path-spec 2.3 says: no mix
 // has ever obeyed them, and they would let a mix choose its neighbours.
 //
 // If the exit reassembles fragments, the last hop of the first path is the last hop of all of them.
@@ -117,7 +118,7 @@ func newSelector(rnd io.Reader, all []*directory.Descriptor, req Request) *selec
 			continue
 		}
 		s.usable = append(s.usable, srv)
-		if req.canEnter(d) && !s.noEntry[srv.name] {
+		if req.canEnter(d) && d.AcceptsTLS13() && !s.noEntry[srv.name] {
 			s.entries = append(s.entries, srv)
 		}
 		if req.exitError(d) == nil && !s.noExit[srv.name] {

@@ -43,8 +43,8 @@ func descriptors(t testing.TB, now time.Time) []byte {
 		f := directory.Fields{
 			Nickname: name, Published: now.Add(-time.Hour).Truncate(time.Second), ValidAfter: today, ValidUntil: today.AddDate(5, 0, 0),
 			PacketKey: &keys()[2*i+1].PublicKey, PacketVersions: []string{packet.Version}, Secure: true, Contact: "operator@example.net",
-			Incoming: &directory.Incoming{Hostname: name + ".example.net", Port: 48099, Protocols: []string{directory.MMTPVersion}},
-			Outgoing: &directory.Outgoing{Protocols: []string{directory.MMTPVersion}},
+			Incoming: &directory.Incoming{Hostname: name + ".example.net", Port: 48099, Protocols: []string{directory.MMTPVersion}, TLS: directory.TLSVersions(false)},
+			Outgoing: &directory.Outgoing{Protocols: []string{directory.MMTPVersion}, TLS: directory.TLSVersions(false)},
 		}
 		if i < 3 {
 			f.SMTP = &directory.Delivery{MaximumSize: 2048, AllowFrom: true}

@@ -28,8 +28,8 @@ func oldBase(ts *testscript.TestScript, _ bool, args []string) {
 	desc, err := directory.SignDescriptor(identity, directory.Fields{
 		Nickname: "gamma", Contact: "admin@example.com", Published: time.Now().UTC().Truncate(time.Second), ValidAfter: today, ValidUntil: today.AddDate(0, 0, 30),
 		PacketKey: &key.PublicKey, PacketVersions: []string{"0.3"}, Software: "Mixminion 0.0.8alpha3", Secure: true,
-		Incoming: &directory.Incoming{Hostname: "127.0.0.1", Port: 47003, Protocols: []string{"0.3"}},
-		Outgoing: &directory.Outgoing{Protocols: []string{"0.3"}}, SMTP: &directory.Delivery{MaximumSize: 32},
+		Incoming: &directory.Incoming{Hostname: "127.0.0.1", Port: 47003, Protocols: []string{"0.3"}, TLS: directory.TLSVersions(false)},
+		Outgoing: &directory.Outgoing{Protocols: []string{"0.3"}, TLS: directory.TLSVersions(false)}, SMTP: &directory.Delivery{MaximumSize: 32},
 	})
 	ts.Check(err)
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)

@@ -34,8 +34,8 @@ func descriptorFile(ts *testscript.TestScript, neg bool, args []string) {
 			Nickname: name, Published: now.Truncate(time.Second), ValidAfter: today, ValidUntil: today.AddDate(0, 0, 30),
 			PacketKey: &packetKey.PublicKey, PacketVersions: []string{packet.Version},
 			Secure: true, Contact: "operator@example.net",
-			Incoming: &directory.Incoming{Hostname: name + ".example.net", Port: 48099, Protocols: []string{directory.MMTPVersion}},
-			Outgoing: &directory.Outgoing{Protocols: []string{directory.MMTPVersion}},
+			Incoming: &directory.Incoming{Hostname: name + ".example.net", Port: 48099, Protocols: []string{directory.MMTPVersion}, TLS: directory.TLSVersions(false)},
+			Outgoing: &directory.Outgoing{Protocols: []string{directory.MMTPVersion}, TLS: directory.TLSVersions(false)},
 		}
 		for a := range strings.SplitSeq(abilities, ",") {
 			switch a {

@@ -41,8 +41,8 @@ func offlineMixes(t *testing.T) []byte {
 				ValidAfter: now.Truncate(day), ValidUntil: now.Truncate(day).Add(30 * day),
 				PacketKey: &packetKey.PublicKey, PacketVersions: []string{packet.Version},
 				Secure: true, Contact: "operator@example.net",
-				Incoming: &directory.Incoming{Hostname: "127.0.0.1", Port: port, Protocols: []string{directory.MMTPVersion}},
-				Outgoing: &directory.Outgoing{Protocols: []string{directory.MMTPVersion}},
+				Incoming: &directory.Incoming{Hostname: "127.0.0.1", Port: port, Protocols: []string{directory.MMTPVersion}, TLS: directory.TLSVersions(false)},
+				Outgoing: &directory.Outgoing{Protocols: []string{directory.MMTPVersion}, TLS: directory.TLSVersions(false)},
 				SMTP:     &directory.Delivery{MaximumSize: 100},
 			})
 			if err != nil {

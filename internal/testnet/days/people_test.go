@@ -75,8 +75,8 @@ func (m *simMix) rotate(now time.Time) error {
 			Nickname: m.name, Published: now, ValidAfter: begin, ValidUntil: begin.Add(keyLife),
 			PacketKey: &keys()[len(keys())-1].PublicKey, PacketVersions: []string{"0.3"}, Software: "Mixminion days", Secure: true,
 			Contact:  m.name + "@example.com",
-			Incoming: &directory.Incoming{Hostname: m.name + ".example.com", Port: 48099, Protocols: []string{"0.3"}},
-			Outgoing: &directory.Outgoing{Protocols: []string{"0.3"}},
+			Incoming: &directory.Incoming{Hostname: m.name + ".example.com", Port: 48099, Protocols: []string{"0.3"}, TLS: directory.TLSVersions(false)},
+			Outgoing: &directory.Outgoing{Protocols: []string{"0.3"}, TLS: directory.TLSVersions(false)},
 		}
 		own := &ownDescriptor{done: map[string]bool{}}
 		for range 1 + m.index%2 {

@@ -59,8 +59,8 @@ func Server(nickname string, key int, day time.Time, edit func(*directory.Fields
 		Nickname: nickname, Published: day, ValidAfter: day, ValidUntil: day.AddDate(0, 0, 30),
 		PacketKey: &keys[0].PublicKey, PacketVersions: []string{"0.3"}, Software: "Mixminion testnet",
 		Contact: "operator@" + strings.ToLower(nickname) + ".example", Secure: true,
-		Incoming: &directory.Incoming{Hostname: strings.ToLower(nickname) + ".example", Port: 48099, Protocols: []string{directory.MMTPVersion}},
-		Outgoing: &directory.Outgoing{Protocols: []string{directory.MMTPVersion}},
+		Incoming: &directory.Incoming{Hostname: strings.ToLower(nickname) + ".example", Port: 48099, Protocols: []string{directory.MMTPVersion}, TLS: directory.TLSVersions(false)},
+		Outgoing: &directory.Outgoing{Protocols: []string{directory.MMTPVersion}, TLS: directory.TLSVersions(false)},
 		SMTP:     &directory.Delivery{MaximumSize: 100},
 	}
 	if edit != nil {
