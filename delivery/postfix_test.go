@@ -216,11 +216,11 @@ func messageID(t *testing.T, mail string) string {
 	return m.Header.Get("Message-ID")
 }
 
-// poll waits until done, at most 15 s, and reports whether it came to that.
+// poll waits until done, at most a minute, and reports whether it came to that.
 func poll(done func() bool) bool {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	timeout := time.After(15 * time.Second)
+	timeout := time.After(time.Minute)
 	for !done() {
 		select {
 		case <-tick.C:

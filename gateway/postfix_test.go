@@ -61,11 +61,11 @@ func missing(t *testing.T, what string) {
 	t.Skipf("%s is missing", what)
 }
 
-// until waits until done, at most 30 s, and reports whether it came to that.
+// until waits until done, at most a minute, and reports whether it came to that.
 func until(done func() bool) bool {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	timeout := time.After(30 * time.Second)
+	timeout := time.After(time.Minute)
 	for !done() {
 		select {
 		case <-tick.C:

@@ -23,6 +23,7 @@ import (
 	"mixminion/directory"
 	"mixminion/internal/crypt"
 	"mixminion/internal/store"
+	"mixminion/internal/testnet/freeport"
 	"mixminion/internal/testnet/testdir"
 	"mixminion/mix"
 	"mixminion/mmtp"
@@ -127,7 +128,7 @@ func testCrash(t *testing.T, kills int, sealed bool) {
 	seed := [32]byte{42}
 	dir := t.TempDir()
 	d := &crashDriver{
-		t: t, dir: dir, disk: func() store.FS { return store.OS }, addr: freeAddr(t), src: rand.NewChaCha8(seed), rnd: rand.New(rand.NewChaCha8(seed)),
+		t: t, dir: dir, disk: func() store.FS { return store.OS }, addr: freeport.Addr(t), src: rand.NewChaCha8(seed), rnd: rand.New(rand.NewChaCha8(seed)),
 		sent: map[crypt.Digest]*packet.Packet{}, acked: map[crypt.Digest]bool{}, arrived: map[crypt.Digest]int{},
 	}
 	if sealed {
@@ -277,7 +278,7 @@ func (d *crashDriver) round(when phase) {
 
 // send sends packets and notes which were acknowledged.
 func (d *crashDriver) send(batch map[crypt.Digest]*packet.Packet, onAck func()) {
-	c := mmtp.NewClient(mmtp.ClientConfig{ConnectTimeout: 5 * time.Second, AnswerTimeout: 5 * time.Second})
+	c := mmtp.NewClient(mmtp.ClientConfig{ConnectTimeout: patience, AnswerTimeout: patience})
 	defer c.Close()
 	var items iter.Seq[mmtp.Item] = func(yield func(mmtp.Item) bool) {
 		for digest, p := range batch {
@@ -443,7 +444,7 @@ func (d *crashDriver) filler(lines <-chan string) {
 	d.send(batch, func() {})
 	select {
 	case <-lines:
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		d.t.Fatal("the mix does not mix")
 	}
 }
@@ -507,17 +508,4 @@ func (d *crashDriver) replayAll() {
 			d.t.Error("a packet that was replayed went into the pool a second time")
 		}
 	}
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return addr
 }

@@ -24,6 +24,7 @@ import (
 	"mixminion/delivery/reassemble"
 	"mixminion/internal/crypt"
 	"mixminion/internal/store"
+	"mixminion/internal/testnet/freeport"
 	"mixminion/message"
 	"mixminion/mix"
 	"mixminion/packet"
@@ -103,7 +104,7 @@ func TestGatherCrash(t *testing.T) {
 func testGatherCrash(t *testing.T, how string, kills int) {
 	dir := t.TempDir()
 	d := &crashDriver{
-		t: t, dir: dir, addr: freeAddr(t), env: crashGatherEnv + "=" + how,
+		t: t, dir: dir, addr: freeport.Addr(t), env: crashGatherEnv + "=" + how,
 		sent: map[crypt.Digest]*packet.Packet{}, acked: map[crypt.Digest]bool{},
 	}
 	disk := store.OS

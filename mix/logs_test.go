@@ -18,6 +18,7 @@ import (
 	"mixminion/delivery/mail"
 	"mixminion/internal/crypt"
 	"mixminion/internal/logging"
+	"mixminion/internal/testnet/freeport"
 	"mixminion/message"
 	"mixminion/mix"
 	"mixminion/mmtp"
@@ -140,7 +141,7 @@ func logsNameNobody(t *testing.T, asJSON bool) {
 	other, unknown, closed := foreign.Node, foreign.Node, down.Node
 	other.KeyID = crypt.KeyID{1, 2, 3}
 	unknown.Host = "nowhere.invalid"
-	closed.Port = freePort(t)
+	closed.Port = freeport.Port(t)
 	var sent []*packet.Packet
 	for _, next := range []packet.Node{good.Node, down.Node, rejecting.Node, other, unknown, closed} {
 		p, _ := r.relayed(next)
@@ -203,15 +204,4 @@ func logsNameNobody(t *testing.T, asJSON bool) {
 			t.Errorf("the log holds %s:\n%s", s, text)
 		}
 	}
-}
-
-// freePort returns a port at which nobody listens.
-func freePort(t *testing.T) uint16 {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return uint16(l.Addr().(*net.TCPAddr).Port)
 }

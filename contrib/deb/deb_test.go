@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"mixminion/internal/testnet/freeport"
 )
 
 // need returns the path of a program, or skips the test, which under CI is a failure.
@@ -230,19 +232,8 @@ func command(ctx context.Context, s system, user *syscall.Credential, args ...st
 // daemon configures the mix as the operator's guide says and runs it.
 func daemon(t *testing.T, s system, user *syscall.Credential) {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, err := net.SplitHostPort(free.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := free.Close(); err != nil {
-		t.Fatal(err)
-	}
 	run(t, command(t.Context(), s, user, "init", "--base-dir", s.path("/var/lib/mixminion"), "--nickname", "packaged",
-		"--contact", "operator@example.com", "--hostname", "localhost", "--port", port, "--no-exit"))
+		"--contact", "operator@example.com", "--hostname", "localhost", "--port", fmt.Sprint(freeport.Port(t)), "--no-exit"))
 	daemonRuns(t, s, user)
 }
 

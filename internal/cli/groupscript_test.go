@@ -24,7 +24,7 @@ func authorities(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: authorities name...")
 	}
 	for _, name := range args {
-		addr := fmt.Sprintf("127.0.0.1:%d", quietPort(ts))
+		addr := fmt.Sprintf("127.0.0.1:%d", freePort(ts))
 		conf := fmt.Sprintf(`[Server]
 Nickname: %s
 Contact-Email: op@example.com

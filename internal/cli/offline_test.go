@@ -13,6 +13,7 @@ import (
 
 	"mixminion/directory"
 	"mixminion/internal/crypt"
+	"mixminion/internal/testnet/freeport"
 	"mixminion/packet"
 )
 
@@ -21,7 +22,7 @@ func offlineMixes(t *testing.T) []byte {
 	t.Helper()
 	const day = 24 * time.Hour
 	now := time.Now().UTC()
-	port := freePort(t)
+	port := freeport.Port(t)
 	texts := make([][]byte, minDemoMixes)
 	var made sync.WaitGroup
 	for i := range texts {

@@ -3,8 +3,6 @@ package cli_test
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +15,7 @@ import (
 	"mixminion/internal/cli"
 	"mixminion/internal/config"
 	"mixminion/internal/testnet"
+	"mixminion/internal/testnet/freeport"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -91,10 +90,7 @@ func smtpSink(ts *testscript.TestScript, neg bool, args []string) {
 
 // loopback puts a free address of loopback into a variable.
 func loopback(ts *testscript.TestScript, neg bool, args []string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
-	ts.Setenv(args[0], l.Addr().String())
-	ts.Check(l.Close())
+	ts.Setenv(args[0], fmt.Sprintf("127.0.0.1:%d", freePort(ts)))
 }
 
 // patience bounds every wait of a script.
@@ -144,7 +140,7 @@ func waitFor(ts *testscript.TestScript, neg bool, args []string) {
 // users in it.
 func mixes(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range args {
-		port := quietPort(ts)
+		port := freePort(ts)
 		conf := fmt.Sprintf(`[Host]
 [Server]
 BaseDir: %s
@@ -192,25 +188,10 @@ func fileExists(name string) bool {
 	return err == nil
 }
 
-// givenPorts are those that quietPort has returned; a mix may not listen on its own yet when another one is looked for.
-var givenPorts sync.Map
-
-// quietPort finds a port that is free and stays so: below those that systems give to outgoing connections.
-func quietPort(ts *testscript.TestScript) int {
-	const low, high = 10_000, 30_000
-	for range 100 {
-		port := low + rand.IntN(high-low)
-		if _, given := givenPorts.LoadOrStore(port, true); given {
-			continue
-		}
-		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			ts.Check(l.Close())
-			return port
-		}
-	}
-	ts.Fatalf("no free port")
-	return 0
+func freePort(ts *testscript.TestScript) uint16 {
+	port, err := freeport.Find()
+	ts.Check(err)
+	return port
 }
 
 // runElsewhere are commands of the documents that no script runs: the first two are run by .ci/run itself, the third builds what the

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -22,6 +21,7 @@ import (
 	"mixminion/internal/config"
 	"mixminion/internal/logging"
 	"mixminion/internal/testnet"
+	"mixminion/internal/testnet/freeport"
 	"mixminion/path"
 )
 
@@ -420,7 +420,7 @@ func TestListen(t *testing.T) {
 	}
 	taken := netip.MustParseAddrPort(listeners[0].Addr().String())
 	// An address that is taken ends it, and the others are free again.
-	free := netip.AddrPortFrom(four.Addr(), freePort(t))
+	free := netip.AddrPortFrom(four.Addr(), freeport.Port(t))
 	if got, err := listen(t.Context(), []netip.AddrPort{free, taken}); err == nil || got != nil {
 		t.Errorf("%d listeners: %v", len(got), err)
 	}
@@ -433,18 +433,6 @@ func TestListen(t *testing.T) {
 			t.Error(err)
 		}
 	}
-}
-
-func freePort(t *testing.T) uint16 {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return uint16(l.Addr().(*net.TCPAddr).Port)
 }
 
 func TestLogger(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 	"mixminion/directory"
 	"mixminion/internal/cli"
 	"mixminion/internal/crypt"
+	"mixminion/internal/testnet/freeport"
 	"mixminion/mmtp"
 	"mixminion/packet"
 )
@@ -133,7 +134,7 @@ type mixUnderAttack struct {
 
 func startMix(t *testing.T) *mixUnderAttack {
 	t.Helper()
-	m := &mixUnderAttack{dir: filepath.Join(t.TempDir(), "mix"), addr: freeAddr(t), arrived: map[crypt.Digest]int{}}
+	m := &mixUnderAttack{dir: filepath.Join(t.TempDir(), "mix"), addr: freeport.Addr(t), arrived: map[crypt.Digest]int{}}
 	m.startNextHop(t)
 	m.configure(t, "")
 	m.cmd = exec.Command(os.Args[0], "start", "-f", m.conf, "--quiet")
@@ -207,16 +208,6 @@ func (m *mixUnderAttack) reload(t *testing.T, limits string) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("reload: %v\n%s", err, out)
 	}
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 func (m *mixUnderAttack) startNextHop(t *testing.T) {
