@@ -12,6 +12,14 @@ import (
 	"mixminion/packet"
 )
 
+// untilHeld waits until a message that waits for a ceiling is planned for the hours after the next midnight, and returns how long that is.
+func untilHeld(t *testing.T, r *rig) time.Duration {
+	t.Helper()
+	now := r.clk.Now()
+	midnight := now.Truncate(day).Add(day).Sub(now)
+	return r.clk.awaitWithin(t, midnight, midnight+6*time.Hour)
+}
+
 // A message that waits for a recipient's ceiling is tried after midnight, day after day, and no such day counts as an attempt. When it
 // has been tried it has the whole of its retry schedule.
 func TestExitHeld(t *testing.T) {
@@ -34,24 +42,27 @@ func TestExitHeld(t *testing.T) {
 	p, _ := r.exiting(packet.TypeSMTP)
 	r.mustSend(p)
 	r.mixOnce() // at 9:07
-	wait := 24*time.Hour - (9*time.Hour + 7*time.Minute)
-	r.clk.await(t, wait)
+	first := untilHeld(t, r)
 	r.close()
 	r.run() // a restart changes nothing
-	for range 3 {
-		r.clk.await(t, wait)
-		r.clk.Advance(wait)
-		wait = day
+	if again := untilHeld(t, r); again != first {
+		t.Errorf("to be tried after %v, and after a restart %v", first, again)
 	}
-	r.clk.await(t, 10*time.Minute)
-	r.clk.Advance(10 * time.Minute)
+	if st := r.mix.Status(); st.Held != 100 {
+		t.Errorf("%d are said to wait for the ceiling", st.Held)
+	}
+	for range 3 {
+		r.clk.Advance(untilHeld(t, r))
+	}
+	retry := r.clk.awaitWithin(t, testInterval+1, 10*time.Minute+1) // counted from the last attempt, rounded down
+	r.clk.Advance(retry)
 	eventually(t, "the message is delivered", func() bool { return r.mix.Counts().Delivered == 1 })
 	var at []time.Duration
 	for _, c := range exit.seen() {
 		at = append(at, c.at.Sub(start))
 	}
-	midnight := 15 * time.Hour
-	want := []time.Duration{7 * time.Minute, midnight, midnight + day, midnight + 2*day, midnight + 2*day + 10*time.Minute}
+	tried := 7*time.Minute + first
+	want := []time.Duration{7 * time.Minute, tried, tried + day, tried + 2*day, tried + 2*day + retry}
 	if !slices.Equal(at, want) {
 		t.Errorf("attempts after %v, want %v", at, want)
 	}
@@ -77,9 +88,7 @@ func TestExitHeldInPart(t *testing.T) {
 	r.mixOnce() // at 9:07, queued "9:05"
 	r.clk.await(t, 8*time.Minute)
 	r.clk.Advance(8 * time.Minute)
-	wait := 24*time.Hour - (9*time.Hour + 15*time.Minute)
-	r.clk.await(t, wait)
-	r.clk.Advance(wait)
+	r.clk.Advance(untilHeld(t, r))
 	eventually(t, "the message is delivered", func() bool { return r.mix.Counts().Delivered == 1 })
 	if want := []uint8{0, 1, 0b11111101}; !slices.Equal(served, want) {
 		t.Errorf("served %b, want %b", served, want)
@@ -171,8 +180,7 @@ func TestCeilingOfAMix(t *testing.T) {
 	r.run()
 	r.mustSend(r.mailTo("bob@example.com"), r.mailTo("Bob+tag@example.com", "carol@example.com"))
 	r.mixOnce() // at 9:07
-	wait := 24*time.Hour - (9*time.Hour + 7*time.Minute)
-	r.clk.await(t, wait)
+	wait := untilHeld(t, r)
 	if asked, _ := server.seen(); len(asked) != 2 || !slices.Contains(asked, "carol@example.com") {
 		t.Errorf("the server was asked for %v", asked)
 	}

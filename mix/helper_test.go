@@ -91,6 +91,22 @@ func (c *testClock) await(t *testing.T, timers ...time.Duration) {
 	}
 }
 
+// awaitWithin waits until a timer at least as long as one time and shorter than another was set, and returns its length.
+func (c *testClock) awaitWithin(t *testing.T, from, below time.Duration) (found time.Duration) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("a timer from %v to %v", from, below), func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for d := range c.timer {
+			if d >= from && d < below {
+				found = d
+			}
+		}
+		return found > 0
+	})
+	return found
+}
+
 // timers returns how many timers at least as long as one time and shorter than another were set since the clock was last moved.
 func (c *testClock) timers(from, below time.Duration) int {
 	c.mu.Lock()

@@ -19,6 +19,7 @@ type Status struct {
 	Nickname, Key string
 	Keys          []KeyStatus // by the time from which they are valid
 	Pool, Waiting int         // packets in the pool, and on their way out; rounded up to hundreds
+	Held          int         // of those on their way out, messages whose recipients have had their share of the day; rounded up to hundreds
 	Connections   int         // that others have to the mix; rounded up to tens
 	Disk          int64       // bytes that packets and replay logs take; rounded up to 10 MB
 	// LegacyIncoming and LegacyOutgoing tell that there are links of TLS 1.0, from and to mixes of series 0.0.8.
@@ -58,15 +59,22 @@ func (m *Mix) Status() Status {
 		LegacyIncoming: m.cfg.LegacyIncoming, LegacyOutgoing: m.cfg.LegacyOutgoing,
 		Draining: m.draining.Load(), Publishes: len(m.cfg.PublishTo),
 	}
-	waiting, notes := 0, 0
+	waiting, held, notes := 0, 0, 0
 	for _, q := range m.store.Queues() {
 		if q.Name == finishedQueue {
 			notes += q.Count
-		} else {
-			waiting += q.Count
+			continue
+		}
+		waiting += q.Count
+		if toExit(q.Name) {
+			for _, it := range m.store.Queue(q.Name, 0) {
+				if triesOf(it).held {
+					held++
+				}
+			}
 		}
 	}
-	st.Waiting = roundUp(waiting, stepPackets)
+	st.Waiting, st.Held = roundUp(waiting, stepPackets), roundUp(held, stepPackets)
 	st.Empty = st.Draining && m.store.Usage().Packets <= notes
 	if server := m.server.Load(); server != nil {
 		st.Connections = roundUp(server.Connections(), stepConnections)

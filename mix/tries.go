@@ -1,6 +1,7 @@
 package mix
 
 import (
+	"hash/maphash"
 	"time"
 
 	"mixminion/internal/store"
@@ -45,6 +46,18 @@ func (t tries) pack() uint16 {
 // maxHeld is how much longer than its retry schedule a message is kept that had to wait for the ceiling of a recipient.
 const maxHeld = 7 * day
 
+// heldSpread is within what time after midnight the messages that were held are tried. All at once they would tell whoever watches the
+// mail server how many there are.
+const heldSpread = 6 * time.Hour
+
+var heldSeed = maphash.MakeSeed()
+
+// heldUntil returns when a message that was held is tried: after the midnight that follows its last attempt, at a time of its own.
+func heldUntil(it store.Item) time.Time {
+	midnight := time.Unix(int64(it.LastAttempt), 0).UTC().Truncate(day).Add(day)
+	return midnight.Add(time.Duration(maphash.Comparable(heldSeed, it.ID) % uint64(heldSpread)))
+}
+
 // dueAt returns when an attempt at the message is due; false when its schedule is over. Each attempt uses up a point of the
 // schedule at least, since the time of the last one is stored rounded down and says too little.
 func (x *ExitConfig) dueAt(it store.Item) (time.Time, bool) {
@@ -52,7 +65,7 @@ func (x *ExitConfig) dueAt(it store.Item) (time.Time, bool) {
 	t := triesOf(it)
 	switch {
 	case t.held:
-		return last.UTC().Truncate(day).Add(day), true
+		return heldUntil(it), true
 	case t.attempts == 0:
 		return at, true
 	case t.late:

@@ -35,8 +35,20 @@ func TestHeldIsDue(t *testing.T) {
 		Queued: uint32(queued.Unix()), LastAttempt: uint32(queued.Add(2 * time.Hour).Unix()), Attempts: tries{attempts: 1, held: true}.pack(),
 	}
 	midnight := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
-	if at, ok := x.dueAt(held); !ok || !at.Equal(midnight) {
-		t.Errorf("due at %v, %t", at, ok)
+	early, late := 0, 0
+	for held.ID = range store.ID(100) {
+		at, ok := x.dueAt(held)
+		if again, _ := x.dueAt(held); !ok || at.Before(midnight) || !at.Before(midnight.Add(heldSpread)) || !at.Equal(again) {
+			t.Errorf("due at %v, %t", at, ok)
+		}
+		if at.Before(midnight.Add(heldSpread / 2)) {
+			early++
+		} else {
+			late++
+		}
+	}
+	if early == 0 || late == 0 {
+		t.Errorf("of 100 messages %d are due early and %d late", early, late)
 	}
 	last := midnight.Add(5 * day)
 	for n, want := range []time.Time{last.Add(7 * time.Hour), last.Add(7 * time.Hour), {}} {
