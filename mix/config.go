@@ -1,6 +1,7 @@
 package mix
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -108,6 +109,8 @@ type ExitConfig struct {
 	Gather *Gather
 	// Advertise, if not nil, adds the exit's section to the descriptor.
 	Advertise func(*directory.Fields)
+	// Upkeep, if not nil, is called when the mix starts and every hour.
+	Upkeep func(ctx context.Context) error
 }
 
 // Batch describes one mix, in numbers that link nothing.

@@ -1,7 +1,10 @@
 package mix_test
 
 import (
+	"context"
+	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -189,4 +192,21 @@ func TestCeilingOfAMix(t *testing.T) {
 	if asked, _ := server.seen(); len(asked) != 3 {
 		t.Errorf("the server was asked for %v", asked)
 	}
+}
+
+// An exit looks after its files when the mix starts and every hour; what goes wrong is logged, and tried again.
+func TestUpkeepOfExits(t *testing.T) {
+	var calls atomic.Int32
+	r := newRig(t, func(c *mix.Config) {
+		c.Exits = []mix.ExitConfig{{Type: packet.TypeSMTP, Exit: &fakeExit{}, Retry: mix.Schedule{day}, Upkeep: func(context.Context) error {
+			calls.Add(1)
+			return errors.New("read-only file system")
+		}}}
+	})
+	r.run()
+	eventually(t, "it is called at the start", func() bool { return calls.Load() == 1 })
+	eventually(t, "it is called every hour", func() bool {
+		r.clk.Advance(time.Hour)
+		return calls.Load() > 2
+	})
 }

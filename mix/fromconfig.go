@@ -162,7 +162,7 @@ func smtpExit(c *config.DeliverySMTP, contact string, paths config.ServerPaths, 
 	if err != nil {
 		return ExitConfig{}, err
 	}
-	x := ExitConfig{Type: packet.TypeSMTP, Exit: exit, Retry: Schedule(c.Retry)}
+	x := ExitConfig{Type: packet.TypeSMTP, Exit: exit, Retry: Schedule(c.Retry), Upkeep: unwilling.ForgetCounts}
 	if c.Advertise {
 		x.Advertise = func(f *directory.Fields) {
 			f.SMTP = &directory.Delivery{

@@ -99,7 +99,7 @@ func sweepKey(path string) error {
 			return err
 		}
 		if info.Mode().IsRegular() && (now == nil || !os.SameFile(info, now)) {
-			if err := overwrite(name); err != nil {
+			if err := durable.Overwrite(name); err != nil {
 				return err
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"mixminion/internal/crypt"
+	"mixminion/internal/store/durable"
 	"mixminion/internal/vault"
 )
 
@@ -66,7 +67,7 @@ func TestSealKeyFile(t *testing.T) {
 				return errors.Join(os.Link(path, old), f.write(path, packetKeyFile, key, seal))
 			},
 			"while it is": func(f keyFiles, path, old string) error {
-				return errors.Join(os.Link(path, old), f.write(path, packetKeyFile, key, seal), overwrite(old))
+				return errors.Join(os.Link(path, old), f.write(path, packetKeyFile, key, seal), durable.Overwrite(old))
 			},
 			"and the configuration was changed back": func(f keyFiles, path, old string) error {
 				_, err := f.load(path, packetKeyFile, seal)

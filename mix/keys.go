@@ -429,7 +429,7 @@ func (r *keyRing) destroy(dir string) error {
 
 // bury removes a directory that holds no living key. Its replay log, if there is one, is not open.
 func (r *keyRing) bury(dir string) error {
-	if err := overwrite(filepath.Join(dir, deadKeyFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := durable.Overwrite(filepath.Join(dir, deadKeyFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := sweepKey(filepath.Join(dir, packetKeyFile)); err != nil {
@@ -449,23 +449,6 @@ func (r *keyRing) bury(dir string) error {
 		return err
 	}
 	return durable.SyncDir(r.dir)
-}
-
-// overwrite replaces the contents of a file by zeros, in place, before it is unlinked. On disks that write elsewhere the old blocks
-// may survive; the operator guide says what helps.
-func overwrite(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	info, err := f.Stat()
-	if err == nil {
-		_, err = f.Write(make([]byte, info.Size()))
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
 }
 
 // inUse returns the key sets whose packets are accepted at now, the latest first: from a little before Valid-After until the

@@ -345,6 +345,7 @@ const maintenanceInterval = time.Hour
 // tried again: what is in use goes on working.
 func (m *Mix) maintenance(ctx context.Context) error {
 	swept := m.cfg.Clock.Now()
+	m.upkeep(ctx)
 	for {
 		if !m.runErrands(ctx, m.cfg.Clock.After(maintenanceInterval)) {
 			return nil
@@ -354,6 +355,7 @@ func (m *Mix) maintenance(ctx context.Context) error {
 		}
 		now := m.cfg.Clock.Now()
 		m.dropBlockLogs(now)
+		m.upkeep(ctx)
 		if now.Sub(swept) < day {
 			continue
 		}
@@ -364,6 +366,18 @@ func (m *Mix) maintenance(ctx context.Context) error {
 			return fmt.Errorf("packet store: %w", err)
 		default:
 			m.cfg.Logger.Error("erased packets are still on the disk; will try again in a day", "error", err)
+		}
+	}
+}
+
+// upkeep has the exits look after what they keep.
+func (m *Mix) upkeep(ctx context.Context) {
+	for _, x := range m.live.Load().Exits {
+		if x.Upkeep == nil {
+			continue
+		}
+		if err := x.Upkeep(ctx); err != nil && ctx.Err() == nil {
+			m.cfg.Logger.Error("an exit cannot put its files in order; will try again in an hour", "exit", x.Type.String(), "error", err)
 		}
 	}
 }

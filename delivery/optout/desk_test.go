@@ -222,6 +222,50 @@ func TestMailServerDown(t *testing.T) {
 }
 
 // TestAnything sends mails of any kind: nothing of them shows in the answer but the address, and nobody gets on the list.
+// The counts of a day, and the key of their hashes, are gone when the day is.
+func TestCountsAreForgotten(t *testing.T) {
+	f := newFixture(t, 0)
+	dir := f.List.dir
+	forget := func() {
+		t.Helper()
+		if err := f.List.ForgetCounts(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	there := func() bool {
+		_, err := os.Stat(filepath.Join(dir, todayFile))
+		return err == nil
+	}
+	forget()
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("to forget nothing made a directory")
+	}
+	f.receive(t, "bob@example.com", "stop")
+	forget()
+	if !there() {
+		t.Fatal("the counts of the day are forgotten")
+	}
+	link := filepath.Join(t.TempDir(), "link") // shows what an old block of the disk would
+	if err := os.Link(filepath.Join(dir, todayFile), link); err != nil {
+		t.Fatal(err)
+	}
+	f.clock.t = f.clock.t.Truncate(day).Add(day)
+	forget()
+	if there() {
+		t.Error("the counts of yesterday are still there")
+	}
+	if text, err := os.ReadFile(link); err != nil || len(bytes.Trim(text, "\x00")) > 0 {
+		t.Errorf("what the file held is still there: %q, %v", text, err)
+	}
+	if info, err := os.Stat(dir); err != nil || !info.ModTime().Equal(f.clock.t) {
+		t.Errorf("the directory tells when: %v, %v", info.ModTime(), err)
+	}
+	f.receive(t, "bob@example.com", "stop")
+	if !there() || len(f.sent) != 2 {
+		t.Error("the new day does not count")
+	}
+}
+
 func TestAnything(t *testing.T) {
 	f := newFixture(t, MaxPerDay)
 	rapid.Check(t, func(rt *rapid.T) {

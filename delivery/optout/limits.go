@@ -2,6 +2,7 @@ package optout
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -14,6 +15,7 @@ import (
 
 	"mixminion/delivery/mail"
 	"mixminion/internal/config"
+	"mixminion/internal/store/durable"
 )
 
 const (
@@ -32,7 +34,7 @@ const (
 )
 
 // mayChallenge counts a mail to an address and reports whether it may be sent. What is written down is the day, a key of that day, and
-// for each mail a short keyed hash of its mailbox and one of its domain; the next day replaces all of it. The number for all grows with the hours, so
+// for each mail a short keyed hash of its mailbox and one of its domain; see ForgetCounts. The number for all grows with the hours, so
 // that a flood at midnight does not use up the day. The directory is locked.
 func (l *List) mayChallenge(addr string, perDay int) (bool, error) {
 	now := l.now().UTC()
@@ -44,6 +46,9 @@ func (l *List) mayChallenge(addr string, perDay int) (bool, error) {
 	}
 	key, sums, ok := parseToday(text, days)
 	if !ok {
+		if err := l.removeCounts(); err != nil {
+			return false, err
+		}
 		key, sums = make([]byte, todayKey), nil
 		rand.Read(key)
 	}
@@ -69,6 +74,46 @@ func (l *List) mayChallenge(addr string, perDay int) (bool, error) {
 		return false, fmt.Errorf("write the counts of the opt-out desk: %w", err)
 	}
 	return true, nil
+}
+
+// ForgetCounts destroys the counts of a day that is over, with the key under which they are kept. Whoever runs for days calls it now and then.
+func (l *List) ForgetCounts(ctx context.Context) (err error) {
+	over := func() (bool, error) {
+		text, err := os.ReadFile(filepath.Join(l.dir, todayFile))
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("read the counts of the opt-out desk: %w", err)
+		}
+		_, _, today := parseToday(text, daysOf(l.now()))
+		return !today, nil
+	}
+	if is, err := over(); !is {
+		return err // without the lock, which would make the directory
+	}
+	unlock, err := l.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	if is, err := over(); !is {
+		return err
+	}
+	return l.removeCounts()
+}
+
+// removeCounts destroys the counts, if there are any. The directory is locked.
+func (l *List) removeCounts() error {
+	file := filepath.Join(l.dir, todayFile)
+	err := durable.Overwrite(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err = errors.Join(err, os.Remove(file), l.blurTime()); err != nil {
+		return fmt.Errorf("remove the counts of the opt-out desk: %w", err)
+	}
+	return nil
 }
 
 func formatToday(key, sums []byte, days int64) []byte {

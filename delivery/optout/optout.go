@@ -176,8 +176,17 @@ func (l *List) write(name string, data []byte) error {
 	if err := durable.WriteFile(name, data, 0o600); err != nil {
 		return err
 	}
+	return l.blurTime(name)
+}
+
+// blurTime gives the directory, and files in it, the time of the last midnight.
+func (l *List) blurTime(files ...string) error {
 	today := l.now().UTC().Truncate(day)
-	return errors.Join(os.Chtimes(name, today, today), os.Chtimes(l.dir, today, today))
+	var errs []error
+	for _, name := range append(files, l.dir) {
+		errs = append(errs, os.Chtimes(name, today, today))
+	}
+	return errors.Join(errs...)
 }
 
 // lock makes the caller the only one who changes the directory, which is made if it is missing.

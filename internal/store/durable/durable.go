@@ -52,3 +52,20 @@ func install(f *os.File, path string, data []byte, perm os.FileMode) error {
 	// directory is synced.
 	return os.Rename(f.Name(), path)
 }
+
+// Overwrite replaces the contents of a file by zeros, in place, before it is unlinked. On disks that write elsewhere the old blocks may
+// survive; the operator guide says what helps.
+func Overwrite(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err == nil {
+		_, err = f.Write(make([]byte, info.Size()))
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}

@@ -2,6 +2,8 @@ package durable
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -58,5 +60,21 @@ func TestWriteFileErrorKeepsOldContent(t *testing.T) {
 	}
 	if err := WriteFile(filepath.Join(dir, "missing", "file"), nil, 0o600); err == nil {
 		t.Error("no error for a missing directory")
+	}
+}
+
+func TestOverwrite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "key")
+	if err := Overwrite(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	if err := os.WriteFile(path, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Overwrite(path); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "\x00\x00\x00\x00\x00\x00" {
+		t.Errorf("%q, %v", got, err)
 	}
 }
