@@ -33,7 +33,7 @@ hostile:
 
 # One target for longer: make fuzz PACKAGE=./packet TARGET=FuzzUnwrap
 fuzz:
-	$(GO) test -run '^$$' -fuzz '^$(TARGET)$$' -fuzztime $(FUZZTIME) $(PACKAGE)
+	$(GO) test -run '^$$' -fuzz '^$(TARGET)$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $(PACKAGE)
 
 # The manual pages and docs/commands.md, from the help of the programs, and docs/settings.md, from the table of settings.
 docs:

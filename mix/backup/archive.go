@@ -117,24 +117,32 @@ func NeedsPassphrase(head []byte) bool {
 }
 
 // Write writes an archive. The items must not be the manifest or the end; the configuration is the first of them.
-func Write(w io.Writer, m Manifest, items []Item, to ...age.Recipient) (err error) {
+func Write(w io.Writer, m Manifest, items []Item, to ...age.Recipient) error {
+	sealed, err := age.Encrypt(w, to...)
+	if err != nil {
+		return err
+	}
+	if err := write(sealed, m, items); err != nil {
+		return err
+	}
+	return sealed.Close()
+}
+
+// write writes what is in the age file.
+func write(plain io.Writer, m Manifest, items []Item) error {
 	m.Version = version
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
 	}
-	sealed, err := age.Encrypt(w, to...)
-	if err != nil {
-		return err
-	}
-	t := tar.NewWriter(sealed)
+	t := tar.NewWriter(plain)
 	var sum limits
 	for _, item := range slices.Concat([]Item{{Name: manifestName, Data: text}}, items, []Item{{Name: endName}}) {
 		if err := writeItem(t, item, &sum); err != nil {
 			return err
 		}
 	}
-	return errors.Join(t.Close(), sealed.Close())
+	return t.Close()
 }
 
 func writeItem(t *tar.Writer, item Item, sum *limits) (err error) {

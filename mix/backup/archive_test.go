@@ -186,17 +186,16 @@ func TestHostileArchive(t *testing.T) {
 
 // What could not be read again is not written.
 func TestWriteLimits(t *testing.T) {
-	key := testKey(t)
 	large := bytes.Repeat([]byte("x"), maxSmall)
 	items := []Item{{Name: configName, Data: []byte("x")}}
 	for i := range maxAllSmall / maxSmall {
 		items = append(items, Item{Name: "files/" + strconv.Itoa(i), Data: large})
 	}
-	err := Write(io.Discard, Manifest{Kind: Identity, ID: testID}, items, key.Recipient())
+	err := write(io.Discard, Manifest{Kind: Identity, ID: testID}, items)
 	if err == nil || !strings.Contains(err.Error(), "too large") {
 		t.Errorf("more than can be read: %v", err)
 	}
-	if err := Write(io.Discard, Manifest{Kind: Identity, ID: testID}, items[:len(items)-1], key.Recipient()); err != nil {
+	if err := write(io.Discard, Manifest{Kind: Identity, ID: testID}, items[:len(items)-1]); err != nil {
 		t.Error(err)
 	}
 }
