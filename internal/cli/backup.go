@@ -290,11 +290,19 @@ func restoreBackup(ctx context.Context, s *streams, configFile, archive string, 
 	if _, err := os.Lstat(configFile); err == nil {
 		return fmt.Errorf("the configuration %s exists already; to restore another one beside it, give --config", configFile)
 	}
+	// The file that is renamed after a move must be the one that was read.
+	if archive, err = filepath.EvalSymlinks(archive); err != nil {
+		return err
+	}
 	f, err := os.Open(archive)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
+	defer func() {
+		if cerr := f.Close(); !errors.Is(cerr, fs.ErrClosed) {
+			err = errors.Join(err, cerr)
+		}
+	}()
 	with, err := o.keys(ctx, s, f)
 	if err != nil {
 		return err
@@ -322,7 +330,7 @@ func restoreBackup(ctx context.Context, s *streams, configFile, archive string, 
 		return err
 	}
 	paths := cfg.Paths(home)
-	done, err := restoreInto(ctx, s, a, cfg, home, archive, configFile, o)
+	done, err := restoreInto(ctx, s, a, cfg, home, f, configFile, o)
 	if err != nil {
 		return fmt.Errorf("nothing was restored from %s: %w", archive, err)
 	}
@@ -348,7 +356,7 @@ type restored struct {
 }
 
 // restoreInto restores all, or nothing.
-func restoreInto(ctx context.Context, s *streams, a *backup.Reader, cfg *config.Server, home, archive, configFile string, o restoreOptions) (out restored, err error) {
+func restoreInto(ctx context.Context, s *streams, a *backup.Reader, cfg *config.Server, home string, archive *os.File, configFile string, o restoreOptions) (out restored, err error) {
 	paths := cfg.Paths(home)
 	_, serr := os.Stat(paths.BaseDir)
 	if err := os.MkdirAll(paths.BaseDir, 0o700); err != nil {
@@ -359,7 +367,7 @@ func restoreInto(ctx context.Context, s *streams, a *backup.Reader, cfg *config.
 		return out, err
 	}
 	var empty []string // directories that were, and are to be again
-	whole := false
+	whole, written := false, false
 	defer func() {
 		err = errors.Join(err, lock.Close())
 		if err == nil || whole {
@@ -385,32 +393,43 @@ func restoreInto(ctx context.Context, s *streams, a *backup.Reader, cfg *config.
 	}
 	if err == nil {
 		err = writeNewConfig(configFile, a.Config, false)
+		written = err == nil
+	}
+	if err == nil && a.Manifest.Kind == backup.Move {
+		// Before the mix can start, so that a crash in between leaves no archive that looks as if nobody had restored it.
+		if err = archive.Close(); err == nil { // not all systems rename an open file
+			err = retire(archive.Name())
+		}
 	}
 	if err != nil {
+		if written {
+			err = errors.Join(err, os.Remove(configFile))
+		}
 		// The mix may have made files beside those of the archive.
 		empty = []string{paths.KeyDir, paths.QueueDir, paths.BaseDir}
 		return out, errors.Join(err, undo())
 	}
 	whole = true
-	if a.Manifest.Kind == backup.Move {
-		// Before the mix can start, so that a crash in between leaves no archive that looks as if nobody had restored it.
-		if err := retire(archive); err != nil {
-			caution(s, "this backup must not be restored a second time, and it could not be renamed: %v", err)
-		}
-	}
 	return out, backup.ClearMark(paths.BaseDir)
 }
 
-// retire gives the archive of a move the name of one that was restored.
+// errNotRetired says why a move was not restored.
+var errNotRetired = errors.New("a move must be restored once only, so its file gets another name, and that was not possible. " +
+	"Move it, and do not copy it, to a directory of yours on a disk that can be written to; if it is on a medium that cannot, destroy that afterwards")
+
+// retire gives the archive of a move the name of one that was restored, or leaves it as it was.
 func retire(archive string) error {
 	used := archive + backup.UsedSuffix
 	if _, err := os.Lstat(used); err == nil {
-		return fmt.Errorf("%s: %w", used, fs.ErrExist)
+		return fmt.Errorf("%w: %s: %w", errNotRetired, used, fs.ErrExist)
 	}
 	if err := os.Rename(archive, used); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errNotRetired, err)
 	}
-	return durable.SyncDir(filepath.Dir(archive))
+	if err := durable.SyncDir(filepath.Dir(archive)); err != nil {
+		return errors.Join(fmt.Errorf("%w: %w", errNotRetired, err), os.Rename(used, archive))
+	}
+	return nil
 }
 
 // keys finds out how to open an archive, and leaves it at its beginning.
