@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 
 	"mixminion/internal/config"
-	"mixminion/internal/store"
 	"mixminion/internal/store/durable"
 	"mixminion/internal/vault"
+	"mixminion/mix"
 
 	"github.com/spf13/cobra"
 )
@@ -20,8 +20,6 @@ var (
 	errStorePassphrase = errors.New("StoreKey is passphrase, and there is no terminal to ask for it: give it with --passphrase-fd")
 	errStoreNoKey      = errors.New("files of this mix are encrypted, and the configuration says StoreKey: none; " +
 		"write the StoreKey again that it had before")
-	errVaultMissing = errors.New("the file with the master key is missing, and packets of this mix are encrypted under it: put it back. If it is lost " +
-		"they are, too: remove the directory of the queues and the packet keys, and new ones are made")
 )
 
 // registerStorePassphrase adds --passphrase-fd to a command that unlocks a mix.
@@ -60,23 +58,18 @@ func unlockWith(ctx context.Context, s *streams, cfg *config.Server, home string
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read the master key: %w", err)
 	}
-	fresh := err != nil
-	if cfg.Main.StoreKey.From == config.StoreKeyNone {
-		if !fresh {
-			return nil, fmt.Errorf("%s: %w", path, errStoreNoKey)
-		}
-		return nil, nil
-	}
-	if !fresh {
+	none := cfg.Main.StoreKey.From == config.StoreKeyNone
+	switch exists := err == nil; {
+	case exists && none:
+		return nil, fmt.Errorf("%s: %w", path, errStoreNoKey)
+	case exists:
 		return openVault(ctx, s, cfg, home, path, source)
 	}
-	// A new master key would open nothing of what is there.
-	encrypted, err := store.Encrypted(paths.QueueDir)
-	if err != nil {
-		return nil, err
+	if err := mix.CheckNoMasterKey(paths); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if encrypted {
-		return nil, fmt.Errorf("%s: %w", path, errVaultMissing)
+	if none {
+		return nil, nil
 	}
 	if err := os.MkdirAll(paths.BaseDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the base directory: %w", err)

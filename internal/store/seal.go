@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -68,13 +69,22 @@ func Sealed(fs FS, key [32]byte) (FS, error) {
 	return s, nil
 }
 
-// Encrypted says whether the store in dir is encrypted. A store that is not there is not.
-func Encrypted(dir string) (bool, error) {
-	_, err := os.Lstat(filepath.Join(dir, keyPageName))
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
+// Encrypted says whether the store, or the replay log, in dir is encrypted. One that is not there is not.
+func Encrypted(dir string) (is bool, err error) {
+	defer func() { err = ignoreMissing(err) }()
+	if _, err := os.Lstat(filepath.Join(dir, keyPageName)); !errors.Is(err, os.ErrNotExist) {
+		return err == nil, err
 	}
-	return err == nil, err
+	f, err := os.Open(filepath.Join(dir, manifestName))
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	head := make([]byte, sealHeadLen)
+	if _, err = io.ReadFull(f, head); errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		err = nil // too short for an encrypted one
+	}
+	return err == nil && hasMagic(head, sealMagic), err
 }
 
 func derive(key []byte, label string) (out [sha256.Size]byte) {

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"mixminion/internal/config"
 	"mixminion/internal/vault"
+	"mixminion/mix"
 )
 
 // storeKey looks whether what StoreKey names opens the master key.
@@ -16,6 +18,17 @@ func (c *checker) storeKey() {
 	_, err := os.Lstat(path)
 	exists := err == nil
 	key := c.cfg.Main.StoreKey
+	if !exists {
+		var lost *mix.LostKeyError
+		switch err := mix.CheckNoMasterKey(c.paths); {
+		case errors.As(err, &lost):
+			c.add(Problem, about, lost.Mend, "%s is missing, and without it nothing opens %s", path, strings.Join(lost.Parts, ", "))
+			return
+		case err != nil:
+			c.add(Problem, about, "let the user that runs the mix read its files", "%v", err)
+			return
+		}
+	}
 	switch {
 	case key.From == config.StoreKeyNone && exists:
 		c.add(Problem, about, "write the StoreKey again that was there before", "what waits is encrypted, and StoreKey is none")
