@@ -294,6 +294,16 @@ func TestOvercompressed(t *testing.T) {
 	if d, err := message.DecodeReassembled(message.Compress(make([]byte, 2000))); err != nil || d.Form != message.FormOvercompressed {
 		t.Error(d.Form, err)
 	}
+	for _, factor := range []int{19, 21} {
+		msg := make([]byte, factor*3000)
+		if _, err := io.ReadFull(newRand(2), msg[:2900]); err != nil {
+			t.Fatal(err)
+		}
+		d, err := message.DecodeReassembled(message.Compress(msg))
+		if err != nil || (d.Form == message.FormOvercompressed) != (factor > 20) {
+			t.Error(factor, len(message.Compress(msg)), d.Form, err)
+		}
+	}
 }
 
 var testKey = sync.OnceValue(func() *rsa.PrivateKey {

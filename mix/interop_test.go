@@ -107,6 +107,11 @@ func TestInteropPacketsThroughMix(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.mustSend(&p, &again, (*packet.Packet)(ping))
+	r.close()
+	if pool, _ := r.stored(); pool != 1 {
+		t.Errorf("%d packets in the pool", pool)
+	}
+	r.run()
 	r.mixOnce()
 	eventually(t, "the message is delivered", func() bool { return len(exit.seen()) > 0 })
 	r.close()

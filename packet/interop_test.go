@@ -231,12 +231,17 @@ func TestInteropTheirSURBs(t *testing.T) {
 	}
 
 	long := legOf(50, 16, shortHost)
-	made, err := firstimpl.BuildSURB(rnd, oldNodes(long), 0x100, []byte("a@b.example"), secret, time.Unix(1800000000, 0).UTC())
+	const atNoMidnight = 1800000000
+	made, err := firstimpl.BuildSURB(rnd, oldNodes(long), 0x100, []byte("a@b.example"), secret, time.Unix(atNoMidnight, 0).UTC())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if surbs, err = packet.ParseSURBs(made.Bytes()); err != nil || len(surbs) != 1 {
 		t.Fatalf("%d blocks: %v", len(surbs), err)
+	}
+	// Both programs write the digest of all of a block into the log of used ones.
+	if s := surbs[0]; s.Expires.Unix() != atNoMidnight || s.ID() != crypt.Hash(made.Bytes()) {
+		t.Errorf("expires %v, ID %x", s.Expires, s.ID())
 	}
 	checkReply(t, surbs[0], long, secret, []byte("a@b.example"), payload, 0x5555)
 }

@@ -330,6 +330,8 @@ func TestUnwrapRefuses(t *testing.T) {
 		"empty host info":     {forge(routing(packet.TypeFwdHost, "")), packet.ErrRoutingInfo},
 		"no host name":        {forge(routing(packet.TypeFwdHost, "\x00\x01"+keyid)), packet.ErrRoutingInfo},
 		"bad host name":       {forge(routing(packet.TypeFwdHost, "\x00\x01"+keyid+"a/b")), packet.ErrRoutingInfo},
+		"underscore":          {forge(routing(packet.TypeFwdHost, "\x00\x01"+keyid+"a_b")), packet.ErrRoutingInfo},
+		"two dots":            {forge(routing(packet.TypeFwdHost, "\x00\x01"+keyid+"a..b")), packet.ErrRoutingInfo},
 		"leading dot":         {forge(routing(packet.TypeSwapFwdHost, "\x00\x01"+keyid+".b")), packet.ErrRoutingInfo},
 		"port zero":           {forge(routing(packet.TypeSwapFwdHost, "\x00\x00"+keyid+"b")), packet.ErrRoutingInfo},
 		"short IPv4 info":     {forge(routing(packet.TypeFwdIPv4, "\x01\x02\x03\x04\x00\x01")), packet.ErrRoutingInfo},
@@ -367,8 +369,16 @@ func TestSplitTag(t *testing.T) {
 	if _, _, err := packet.SplitTag(packet.TypeSMTP, make([]byte, 19)); !errors.Is(err, packet.ErrRoutingInfo) {
 		t.Errorf("short: %v", err)
 	}
-	if tag, info, err := packet.SplitTag(packet.TypeFragment, []byte("x")); tag != nil || string(info) != "x" || err != nil {
-		t.Errorf("fragment: %v %q %v", tag, info, err)
+	for _, typ := range []packet.RoutingType{packet.TypeDrop, packet.TypeFragment, packet.TypePing} {
+		if tag, info, err := packet.SplitTag(typ, []byte("x")); tag != nil || string(info) != "x" || err != nil {
+			t.Errorf("%v: %v %q %v", typ, tag, info, err)
+		}
+	}
+	whole := append(make([]byte, packet.TagLen), 'x')
+	for _, typ := range []packet.RoutingType{packet.TypeSMTP, packet.TypeMBOX, 0x0102, 0xfffe} {
+		if tag, info, err := packet.SplitTag(typ, whole); tag == nil || string(info) != "x" || err != nil {
+			t.Errorf("%v: %v %q %v", typ, tag, info, err)
+		}
 	}
 }
 
