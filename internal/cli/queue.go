@@ -16,6 +16,27 @@ type queueing struct {
 	only  bool // keep the packets for a later flush
 	never bool // never write them to the disk
 	named bool // the user has given a path
+	what  contents
+}
+
+// contents is what the packets carry, for the last line that the user sees.
+type contents int
+
+const (
+	oneMessage contents = iota
+	severalMessages
+	dummy
+)
+
+// sent is what to say when the network has all packets.
+func (c contents) sent() string {
+	switch c {
+	case dummy:
+		return "Done: the network has your packet. It will go nowhere, and looks like any other."
+	case severalMessages:
+		return "Done: the network has your messages. They will arrive after some hours; nobody, you included, can call them back."
+	}
+	return "Done: the network has your message. It will arrive after some hours; nobody, you included, can call it back."
 }
 
 func (q *queueing) flags(f *pflag.FlagSet) {
@@ -61,7 +82,7 @@ func (u *user) handOver(ctx context.Context, s *streams, ready *client.Prepared,
 		s.warn("%s", pastAgent)
 		fallthrough
 	case q.never:
-		return u.deliver(ctx, s, ready)
+		return u.deliver(ctx, s, ready, q.what)
 	case a != nil:
 		return u.giveToAgent(ctx, s, a, ready, q.named)
 	}
@@ -81,7 +102,7 @@ func (u *user) handOver(ctx context.Context, s *streams, ready *client.Prepared,
 			return fmt.Errorf("%w. The packets are kept in the queue; to send them: mixminion flush", err)
 		}
 		if result.Sent == len(ids) {
-			s.say("Done: the network has your message. It will arrive after some hours; nobody, you included, can call it back.")
+			s.say("%s", q.what.sent())
 		}
 		return report(ctx, s, result, len(ids))
 	})
@@ -91,7 +112,7 @@ func (u *user) handOver(ctx context.Context, s *streams, ready *client.Prepared,
 const pastAgent = "warning: an agent runs, and hides when you write; this shows it to whoever watches your line"
 
 // deliver sends without the queue.
-func (u *user) deliver(ctx context.Context, s *streams, ready *client.Prepared) error {
+func (u *user) deliver(ctx context.Context, s *streams, ready *client.Prepared, what contents) error {
 	p := newProgress(s)
 	err := u.Deliver(ctx, ready, p)
 	p.clear()
@@ -102,7 +123,7 @@ func (u *user) deliver(ctx context.Context, s *streams, ready *client.Prepared) 
 	if err != nil {
 		return err
 	}
-	s.say("Done: the network has your message. It will arrive after some hours; nobody, you included, can call it back.")
+	s.say("%s", what.sent())
 	return nil
 }
 

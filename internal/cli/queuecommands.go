@@ -221,7 +221,7 @@ func (u *user) cleanQueue(s *streams, servers []string, days int) error {
 	}
 	removed, damaged, err := u.Clean(days, only)
 	if n := len(removed); n > 0 {
-		s.say("Removed %s; what they carried will not arrive, unless it was sent by others.", count(n, "packet"))
+		s.say("Removed %s; what was in there will not arrive, unless other packets carry it, too.", count(n, "packet"))
 	}
 	if damaged > 0 {
 		s.say("Removed %s.", count(damaged, "damaged file"))

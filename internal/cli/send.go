@@ -135,6 +135,7 @@ func (u *user) send(ctx context.Context, s *streams, o sendOptions) error {
 			return errors.New("a packet to drop carries no message, and nobody would read it: leave out --input and the headers, or name another recipient")
 		}
 		s.say("Making a packet that goes nowhere.")
+		o.queueing.what = dummy
 	} else {
 		if o.share && len(to) > 1 {
 			s.say("Warning: the %d recipients will see each other's addresses, and one exit sees that they belong together.", len(to))
@@ -161,6 +162,9 @@ func (u *user) send(ctx context.Context, s *streams, o sendOptions) error {
 		return err
 	}
 	describe(s, ready, len(messages))
+	if len(messages) > 1 {
+		o.queueing.what = severalMessages
+	}
 	return u.handOver(ctx, s, ready, o.queueing)
 }
 

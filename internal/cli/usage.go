@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,8 +22,11 @@ func explainArgs(cmd *cobra.Command) {
 	case !cmd.HasParent():
 		cmd.Args = unknownCommand
 		cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-			if cmd.Flags().Lookup("path") != nil && wantsHops(err) {
+			if cmd.Flags().Lookup("path") != nil && isUnknown(err, "H", "hops") {
 				return errors.New("--hops is gone: for a path of N random mixes use --path '*N'")
+			}
+			if isUnknown(err, "version") {
+				return fmt.Errorf("%w; the command %s version prints it", err, cmd.Root().Name())
 			}
 			var invalid *pflag.InvalidValueError
 			if errors.As(err, &invalid) && errors.As(err, new(*strconv.NumError)) {
@@ -51,10 +55,10 @@ func explainArgs(cmd *cobra.Command) {
 	}
 }
 
-// wantsHops reports whether the option -H of the first implementation was not understood.
-func wantsHops(err error) bool {
+// isUnknown reports whether one of these options was not understood.
+func isUnknown(err error, names ...string) bool {
 	var unknown *pflag.NotExistError
-	return errors.As(err, &unknown) && (unknown.GetSpecifiedName() == "H" || unknown.GetSpecifiedName() == "hops")
+	return errors.As(err, &unknown) && slices.Contains(names, unknown.GetSpecifiedName())
 }
 
 // newHelp is like the help command of package cobra, but for it a mistyped command is a mistake.
@@ -93,6 +97,10 @@ func unknownCommand(parent *cobra.Command, args []string) error {
 	hint := parent.Name() + " help lists them all"
 	if parent.HasParent() {
 		hint = parent.CommandPath() + " --help lists them all"
+	}
+	if old := args[0]; parent.Name() == "mixminion" && (strings.HasPrefix(old, "server-") || old == "dir") {
+		// So the first implementation called what operators need.
+		return fmt.Errorf("unknown command %q: mixes and directory authorities are run by the program mixminiond", old)
 	}
 	if near := parent.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = "did you mean " + strings.Join(near, " or ") + "?"

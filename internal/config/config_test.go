@@ -394,6 +394,7 @@ func TestWarnings(t *testing.T) {
 		{"local", server + "Mode: local\n" + network, "relay for everybody"},
 		{"module", server + "Module: a.b\n" + network, "Module: not available in this version"},
 		{"pinger", server + network + "[Pinging]\nEnabled: yes\n", "f:10: [Pinging] not available in this version"},
+		{"pinger of 0.0.8", server + network + "[Pinging]\nRetainResults: 1 year\n", "f:10: [Pinging] not available in this version"},
 		{"no pinger", server + network + "[Pinging]\nEnabled: no\n", ""},
 		{"mbox", server + network + "[Delivery/MBOX]\nEnabled: yes\nSMTPServer: x\nReturnAddress: a@b\nAddressFile: f\nRemoveContact: a@b\n", ""},
 		{"shred", server + network + "[Host]\nShredCommand: rm -f\n", "no command is run"},

@@ -220,11 +220,14 @@ func TestInteropDirectoryAddresses(t *testing.T) {
 	}
 }
 
-// TestInteropOldNames: keys that 0.0.8 itself called old.
+// TestInteropOldNames: keys that 0.0.8 itself called old, and the one section that needs no Enabled there.
 func TestInteropOldNames(t *testing.T) {
 	s, err := ParseServer([]byte(goodServer+"Homedir: /srv/mix\n"), "mixminiond.conf")
 	if err != nil || s.Main.BaseDir != "/srv/mix" {
 		t.Errorf("Homedir: %v", err)
+	}
+	if s, err = ParseServer([]byte(goodServer+"[Pinging]\n"), "mixminiond.conf"); err != nil || !s.Pinging.Enabled {
+		t.Errorf("[Pinging] without Enabled: %v", err)
 	}
 	c, err := ParseClient([]byte("[Network]\nConnectionTimeout: 20 seconds\n"), ".mixminionrc")
 	if err != nil || c.Network.Timeout.String() != "20 seconds" {

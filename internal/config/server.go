@@ -257,6 +257,9 @@ func ParseServer(data []byte, name string) (*Server, error) {
 	if err := Parse(data, name, s); err != nil {
 		return nil, err
 	}
+	if s.Given("Pinging", "") && !s.Given("Pinging", "Enabled") {
+		s.Pinging.Enabled = true // as in 0.0.8, whose other sections all need the key
+	}
 	return s, nil
 }
 

@@ -211,7 +211,7 @@ func (m *Main) keys() []Key {
 
 func (p *Pinging) keys() []Key {
 	return []Key{
-		{Name: "Enabled", To: &p.Enabled, Required: true, Example: "no", Doc: enabledDoc},
+		{Name: "Enabled", To: &p.Enabled, Example: "no", Doc: enabledDoc},
 		{Name: "RecomputeInterval", To: &p.RecomputeInterval, Default: "30 minutes",
 			Doc: "The time from one computation of results to the next."},
 		{Name: "ServerPingPeriod", To: &p.ServerPingPeriod, Default: "2 hours",
