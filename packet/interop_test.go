@@ -173,6 +173,22 @@ func TestInteropTheirPackets(t *testing.T) {
 	}
 }
 
+// TestInteropTheirDummies: a dummy of 0.0.8 ends at the last server, whether or not there is a decoding handle in it.
+func TestInteropTheirDummies(t *testing.T) {
+	path := legOf(0, 2, shortHost)
+	for _, info := range [][]byte{nil, make([]byte, packet.TagLen), []byte("twenty bytes and text")} {
+		rnd := rand.NewChaCha8([32]byte{6})
+		payload := randomPayload(rnd)
+		p, err := firstimpl.BuildForward(rnd, oldNodes(path[:1]), oldNodes(path[1:]), firstimpl.Exit{Info: info}, payload[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res := bothWalk(t, (*packet.Packet)(p), path, 0); res.Action != packet.Drop {
+			t.Errorf("with %d bytes: %+v", len(info), res)
+		}
+	}
+}
+
 // TestInteropVectorsMixed: the packets that the first implementation made go through paths of both kinds; and the second reading agrees with what
 // its servers made of them, which is what makes it a judge of the rest.
 func TestInteropVectorsMixed(t *testing.T) {
