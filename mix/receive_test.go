@@ -242,6 +242,9 @@ func TestFullStore(t *testing.T) {
 	if err := r.send(items(noise))[0]; !errors.Is(err, mmtp.ErrRejected) {
 		t.Errorf("noise, when there is no room: %v", err)
 	}
+	if !r.mix.Status().Full {
+		t.Error("the status does not say that there is no room")
+	}
 	larger := r.cfg
 	larger.MaxDisk = 16 << 20
 	if err := r.mix.Reload(t.Context(), larger); err != nil {

@@ -26,6 +26,7 @@ type Status struct {
 	LegacyIncoming, LegacyOutgoing bool
 	Draining                       bool
 	Empty                          bool // while it drains: nothing is left
+	Full                           bool // packets are rejected for want of room on the disk
 	Publishes                      int  // directory servers to publish to
 	// Directory is the day of the directory that the mix holds; zero if it has none.
 	Directory time.Time
@@ -75,6 +76,7 @@ func (m *Mix) Status() Status {
 		}
 	}
 	st.Waiting, st.Held = roundUp(waiting, stepPackets), roundUp(held, stepPackets)
+	st.Full = !m.store.Room()
 	st.Empty = st.Draining && m.store.Usage().Packets <= notes
 	if server := m.server.Load(); server != nil {
 		st.Connections = roundUp(server.Connections(), stepConnections)
@@ -147,19 +149,37 @@ var ErrNoSuchKey = errors.New("there is no such packet key")
 // DestroyKey destroys a packet key with its descriptor and its replay log, and makes another one if none is left that is valid now. What is
 // encrypted to it and still on its way is lost; reply blocks that go through it are dead.
 func (m *Mix) DestroyKey(ctx context.Context, name string) error {
-	return m.errand(ctx, func() error {
-		for _, s := range m.ring.sets {
-			if s.name() == name {
-				m.retire([]*keySet{s})
-				err := m.maintain()
-				if _, serr := os.Stat(s.dir); !errors.Is(serr, fs.ErrNotExist) {
-					err = errors.Join(err, fmt.Errorf("the key is not used any more, but it is still on the disk: remove %s", s.dir))
-				}
-				return err
-			}
+	return m.errand(ctx, func() error { return m.destroyKey(name) })
+}
+
+// DestroyStopped is DestroyKey for a mix that does not run, and for any number of keys. It returns how many are gone.
+func DestroyStopped(c Config, names ...string) (gone int, err error) {
+	m, err := Open(c)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	for _, name := range names {
+		if err := m.destroyKey(name); err != nil {
+			return gone, err
 		}
-		return fmt.Errorf("%w: %s", ErrNoSuchKey, name)
-	})
+		gone++
+	}
+	return gone, nil
+}
+
+func (m *Mix) destroyKey(name string) error {
+	for _, s := range m.ring.sets {
+		if s.name() == name {
+			m.retire([]*keySet{s})
+			err := m.maintain()
+			if _, serr := os.Stat(s.dir); !errors.Is(serr, fs.ErrNotExist) {
+				err = errors.Join(err, fmt.Errorf("the key is not used any more, but it is still on the disk: remove %s", s.dir))
+			}
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %s", ErrNoSuchKey, name)
 }
 
 // PacketKeys describes the packet keys.

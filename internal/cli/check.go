@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"mixminion/internal/harden"
+	"mixminion/internal/store/lockfile"
 	"mixminion/mix"
+	"mixminion/mix/backup"
 	"mixminion/mix/checkup"
 
 	"github.com/spf13/cobra"
@@ -38,7 +42,7 @@ func check(ctx context.Context, s *streams, file string) error {
 	}
 	s.say("Configuration: %s", file)
 	mixConfig, wrong := mix.FromConfig(cfg, home, software, slog.New(slog.DiscardHandler))
-	host := checkup.Host{MemoryLock: harden.MayLockMemory}
+	host := checkup.Host{MemoryLock: harden.MayLockMemory, Running: baseInUse(cfg.Paths(home).BaseDir)}
 	for _, x := range mixConfig.Exits {
 		if p, ok := x.Exit.(interface{ Probe(context.Context) error }); ok {
 			host.MailServers = append(host.MailServers, checkup.MailServer{Exit: x.Type, Probe: p.Probe})
@@ -71,4 +75,17 @@ func check(ctx context.Context, s *streams, file string) error {
 		return errors.New(count(problems, "problem") + " found")
 	}
 	return nil
+}
+
+// baseInUse reports whether a process works on a base directory.
+func baseInUse(base string) bool {
+	name := filepath.Join(base, backup.BaseLock)
+	if _, err := os.Lstat(name); err != nil {
+		return false // nothing was started there yet, and nothing is to be made
+	}
+	lock, err := lockfile.Try(name)
+	if err == nil {
+		_ = lock.Close() // it was only opened to be looked at
+	}
+	return errors.Is(err, lockfile.ErrHeld)
 }

@@ -175,6 +175,9 @@ func sayMix(say func(string, ...any), m *mix.Status) {
 	case m.Draining:
 		say("It takes no more packets.")
 	}
+	if m.Full {
+		say("It rejects packets, since there is no room for them: raise MaxDisk, or make room on the disk.")
+	}
 	say("At most %d packets are in the pool, and at most %d on their way out.", m.Pool, m.Waiting)
 	say("At most %d of these wait because their recipients have had their share of the day (RecipientCeiling).", m.Held)
 	disk := config.Size(m.Disk)

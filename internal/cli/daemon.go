@@ -31,7 +31,7 @@ import (
 type daemon struct {
 	s          *streams
 	file, home string
-	passphrase passphrase // for StoreKey
+	options    startOptions
 	begun      time.Time
 	output     logFile
 	log        *slog.Logger
@@ -45,12 +45,12 @@ type daemon struct {
 }
 
 // start runs what the configuration enables until ctx is done, or until it is told to stop.
-func start(ctx context.Context, s *streams, file string, p passphrase) (err error) {
-	d := &daemon{s: s, passphrase: p, begun: time.Now()}
+func start(ctx context.Context, s *streams, file string, o startOptions) (err error) {
+	d := &daemon{s: s, options: o, begun: time.Now()}
 	if d.home, err = userHomeDir(); err != nil {
 		return fmt.Errorf("find the home directory: %w", err)
 	}
-	if d.cfg, d.file, err = readServerConfig(file, d.home); err != nil {
+	if d.cfg, d.file, err = d.readConfig(file); err != nil {
 		return err
 	}
 	d.authority = d.cfg.Directory.Enabled
@@ -64,6 +64,29 @@ func start(ctx context.Context, s *streams, file string, p passphrase) (err erro
 	if !d.cfg.IncomingMMTP.Enabled && !d.cfg.Directory.Enabled {
 		return fmt.Errorf("%s: neither [Incoming/MMTP] nor [Directory] is enabled, so there is nothing to do: write Enabled: yes in one of them", d.file)
 	}
+	if o.background || d.cfg.Main.Daemon && !o.foreground {
+		return d.startInBackground(ctx)
+	}
+	return d.run(ctx)
+}
+
+// readConfig reads the configuration, in which the options of start take the place of what is written.
+func (d *daemon) readConfig(file string) (*config.Server, string, error) {
+	cfg, file, err := readServerConfig(file, d.home)
+	if err != nil {
+		return nil, "", err
+	}
+	if d.options.severity != "" {
+		if err := cfg.Main.LogLevel.Set(d.options.severity); err != nil {
+			return nil, "", fmt.Errorf("--severity: %w", err)
+		}
+	}
+	cfg.Main.EchoMessages = cfg.Main.EchoMessages || d.options.echo
+	return cfg, file, nil
+}
+
+func (d *daemon) run(ctx context.Context) (err error) {
+	s := d.s
 	ctx, d.stop = context.WithCancel(ctx)
 	defer d.stop()
 	// Who waits for the end hears of it when the lock is free again.
@@ -149,7 +172,8 @@ func (d *daemon) openLog(name string) error {
 	if err != nil {
 		return fmt.Errorf("open the log: %w", err)
 	}
-	d.log = newLogger(d.s, &d.output.settings, &d.output)
+	d.output.terminal, d.output.quiet = d.s.err, d.s.quiet
+	d.log = logging.New(&d.output, &d.output.settings)
 	return d.output.change(file, &d.cfg.Main)
 }
 
@@ -157,7 +181,7 @@ func (d *daemon) openLog(name string) error {
 func (d *daemon) roles(ctx context.Context) (roles []role, err error) {
 	if d.cfg.IncomingMMTP.Enabled {
 		var r role
-		key, err := unlock(ctx, d.s, d.cfg, d.home, d.passphrase)
+		key, err := unlock(ctx, d.s, d.cfg, d.home, d.options.passphrase)
 		if err != nil {
 			return roles, err
 		}
@@ -207,7 +231,7 @@ func (d *daemon) hangups() role {
 func (d *daemon) reload(ctx context.Context) (warnings []string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	newer, _, err := readServerConfig(d.file, d.home)
+	newer, _, err := d.readConfig(d.file)
 	if err != nil {
 		return nil, err
 	}

@@ -23,20 +23,26 @@ func slogLevel(l config.LogLevel) slog.Level {
 	return logging.LevelNever
 }
 
-// newLogger logs to w and, since the daemon runs in the foreground, to standard error.
-func newLogger(s *streams, settings *logging.Settings, w io.Writer) *slog.Logger {
-	if !s.quiet {
-		w = io.MultiWriter(w, s.err)
+// terminalLogger shows lines of a level and above to who gave a command.
+func terminalLogger(s *streams, level slog.Level) *slog.Logger {
+	if s.quiet {
+		return slog.New(slog.DiscardHandler)
 	}
-	return logging.New(w, settings)
+	var settings logging.Settings
+	settings.Set(level, false)
+	return logging.New(s.err, &settings)
 }
 
-// A logFile is the log, which can become another file while lines are written to it.
+// A logFile is the log, which can become another file while lines are written to it. The lines go to the terminal, too, unless it shall be
+// quiet and EchoMessages is no.
 type logFile struct {
 	settings logging.Settings
+	terminal io.Writer
+	quiet    bool
 
 	mu   sync.Mutex
 	file *os.File
+	echo bool
 }
 
 func openLogFile(name string) (*os.File, error) {
@@ -47,7 +53,11 @@ func openLogFile(name string) (*os.File, error) {
 func (l *logFile) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.file.Write(p)
+	n, err := l.file.Write(p)
+	if l.echo {
+		_, _ = l.terminal.Write(p) // nobody to tell if the terminal is gone
+	}
+	return n, err
 }
 
 // change goes on with another file, perhaps a new one of the same name, and closes the one before.
@@ -56,7 +66,7 @@ func (l *logFile) change(file *os.File, c *config.Main) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	old := l.file
-	l.file = file
+	l.file, l.echo = file, !l.quiet || c.EchoMessages
 	if old == nil {
 		return nil
 	}

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -12,7 +11,6 @@ import (
 
 	"mixminion/directory"
 	"mixminion/internal/config"
-	"mixminion/internal/logging"
 	"mixminion/internal/store/durable"
 	"mixminion/mix"
 	"mixminion/mix/backup"
@@ -211,9 +209,7 @@ func (im *importer) write(file string, text []byte) (err error) {
 	if err := im.copyFiles(); err != nil {
 		return err
 	}
-	var level logging.Settings
-	level.Set(slog.LevelError, false)
-	c, err := mix.FromConfig(im.cfg, im.home, software, newLogger(im.s, &level, io.Discard))
+	c, err := mix.FromConfig(im.cfg, im.home, software, terminalLogger(im.s, slog.LevelError))
 	if err != nil {
 		return err
 	}

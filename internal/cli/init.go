@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"mixminion/internal/config"
-	"mixminion/internal/logging"
 	"mixminion/internal/store/durable"
 	"mixminion/mix"
 
@@ -136,9 +135,7 @@ func makeKeys(ctx context.Context, s *streams, cfg *config.Server, home string, 
 
 // makeKeysLocked is makeKeys for who has locked the base directory.
 func makeKeysLocked(ctx context.Context, s *streams, cfg *config.Server, home string, p passphrase) (fresh bool, key string, err error) {
-	var log logging.Settings
-	log.Set(slog.LevelWarn, false)
-	mixConfig, err := mix.FromConfig(cfg, home, software, newLogger(s, &log, io.Discard))
+	mixConfig, err := mix.FromConfig(cfg, home, software, terminalLogger(s, slog.LevelWarn))
 	if err != nil {
 		return false, "", err
 	}

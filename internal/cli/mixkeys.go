@@ -77,23 +77,20 @@ func newKeys(s *streams, configFile *string) *cobra.Command {
 		RunE: func(*cobra.Command, []string) error { return listKeys(s, *configFile) },
 	}
 	var sure bool
+	var forDelete, forRotate passphrase
 	destroy := &cobra.Command{
 		Use:   "delete NAME",
 		Short: "Destroy a packet key with its replay log",
-		Long: "Has the mix that runs destroy a packet key with its descriptor and its replay log, for instance because\n" +
-			"somebody may have read it. Packets on their way that are encrypted to it are lost, and reply blocks\n" +
-			"that go through it are dead. If no other key is valid now, the mix makes a new one, and publishes it.\n" +
-			"Give --yes if you mean it.",
+		Long: "Destroys a packet key with its descriptor and its replay log, for instance because somebody may have\n" +
+			"read it. Packets on their way that are encrypted to it are lost, and reply blocks that go through it\n" +
+			"are dead. If no other key is valid now, the mix makes a new one, and publishes it. The mix may run or\n" +
+			"not. Give --yes if you mean it.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !sure {
 				return fmt.Errorf("packets that are encrypted to %s will be lost, and reply blocks that go through it are dead; if you mean it, add --yes", args[0])
 			}
-			base, err := baseDir(*configFile)
-			if err != nil {
-				return err
-			}
-			if err := control.Call(cmd.Context(), base, askDestroyKey, destroyArgs{args[0]}, nil); err != nil {
+			if _, err := destroyKeys(cmd.Context(), s, *configFile, forDelete, args...); err != nil {
 				return err
 			}
 			s.say("Destroyed %s. Disks that write elsewhere may keep old copies of it.", args[0])
@@ -101,7 +98,7 @@ func newKeys(s *streams, configFile *string) *cobra.Command {
 		},
 	}
 	destroy.Flags().BoolVar(&sure, "yes", false, "really do it")
-	var p passphrase
+	forDelete.registerStore(destroy)
 	rotate := &cobra.Command{
 		Use:   "rotate [now]",
 		Short: "Begin a new packet key now",
@@ -112,9 +109,11 @@ func newKeys(s *streams, configFile *string) *cobra.Command {
 			"possible. The mix may run or not.",
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"now"},
-		RunE:      func(cmd *cobra.Command, _ []string) error { return rotateKeys(cmd.Context(), s, *configFile, p) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return rotateKeys(cmd.Context(), s, *configFile, forRotate)
+		},
 	}
-	p.registerStore(rotate)
+	forRotate.registerStore(rotate)
 	root.AddCommand(list, rotate, destroy, newLockKeys(s, configFile))
 	return root
 }
@@ -127,7 +126,11 @@ func rotateKeys(ctx context.Context, s *streams, configFile string, p passphrase
 	var r rotated
 	err = control.Call(ctx, base, askRotateKeys, nil, &r)
 	if errors.Is(err, control.ErrNotRunning) {
-		if r.Name, err = rotateStopped(ctx, s, configFile, base, p); err == nil {
+		err = whileStopped(ctx, s, configFile, base, p, func(c mix.Config) (err error) {
+			r.Name, err = mix.RotateStopped(c)
+			return err
+		})
+		if err == nil {
 			s.say("%s is in use from now on. The mix does not run: the next start publishes it.", r.Name)
 		}
 		return err
@@ -138,29 +141,53 @@ func rotateKeys(ctx context.Context, s *streams, configFile string, p passphrase
 	return err
 }
 
-// rotateStopped does it for a mix that does not run.
-func rotateStopped(ctx context.Context, s *streams, configFile, base string, p passphrase) (name string, err error) {
+// destroyKeys destroys packet keys, whether or not the mix runs, and returns how many.
+func destroyKeys(ctx context.Context, s *streams, configFile string, p passphrase, names ...string) (gone int, err error) {
+	base, err := baseDir(configFile)
+	if err != nil {
+		return 0, err
+	}
+	for _, name := range names {
+		err := control.Call(ctx, base, askDestroyKey, destroyArgs{name}, nil)
+		if errors.Is(err, control.ErrNotRunning) {
+			err = whileStopped(ctx, s, configFile, base, p, func(c mix.Config) error {
+				more, err := mix.DestroyStopped(c, names[gone:]...)
+				gone += more
+				return err
+			})
+			return gone, err
+		}
+		if err != nil {
+			return gone, err
+		}
+		gone++
+	}
+	return gone, nil
+}
+
+// whileStopped works on the keys of a mix that does not run, and keeps it from being started meanwhile.
+func whileStopped(ctx context.Context, s *streams, configFile, base string, p passphrase, work func(mix.Config) error) (err error) {
 	home, err := userHomeDir()
 	if err != nil {
-		return "", fmt.Errorf("find the home directory: %w", err)
+		return fmt.Errorf("find the home directory: %w", err)
 	}
 	cfg, _, err := readServerConfig(configFile, home)
 	if err != nil {
-		return "", err
+		return err
 	}
 	c, err := mixConfig(configFile)
 	if err != nil {
-		return "", err
+		return err
 	}
 	lock, err := lockBase(base)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	if c.Vault, err = unlock(ctx, s, cfg, home, p); err != nil {
-		return "", err
+		return err
 	}
-	return mix.RotateStopped(c)
+	return work(c)
 }
 
 func listKeys(s *streams, configFile string) error {

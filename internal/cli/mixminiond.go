@@ -42,24 +42,42 @@ func newMixminiond(s *streams) *cobra.Command {
 	root.AddCommand(newBackup(s, &configFile), newRestore(s, &configFile), newImport(s, &configFile))
 	root.AddCommand(newKeys(s, &configFile), newDescriptor(s, &configFile), newStats(s, &configFile), newMail(s, &configFile))
 	root.AddCommand(newOptOut(s, &configFile), newGateway(s, &configFile))
+	root.AddCommand(newDeleteAllKeys(s, &configFile), newUpgrade(s, &configFile))
 	root.AddCommand(newVersion(s, "Mixminiond"), newCompletion(s, "mixminiond"))
 	return root
 }
 
+// startOptions are those of mixminiond start. They go before what the configuration says.
+type startOptions struct {
+	passphrase                   passphrase // for StoreKey
+	severity                     string
+	echo, background, foreground bool
+}
+
 func newStart(s *streams, configFile *string) *cobra.Command {
-	var p passphrase
+	var o startOptions
 	cmd := &cobra.Command{
 		Use:   "start",
-		Short: "Run the mix, the directory authority, or both, in the foreground",
+		Short: "Run the mix, the directory authority, or both",
 		Long: "Runs what the configuration enables until it is interrupted: a mix ([Incoming/MMTP]), a\n" +
 			"directory authority ([Directory]), or both. The first start of a mix makes the identity key, a\n" +
 			"packet key and the server descriptor; that of an authority makes its identity key and prints the\n" +
 			"line by which others know it. On SIGTERM or Ctrl-C the mix takes no more packets, acknowledges\n" +
 			"those it has, and ends; everything it holds goes on after the next start.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return start(cmd.Context(), s, *configFile, p) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.background && o.foreground {
+				return errors.New("--daemon and --nodaemon contradict each other")
+			}
+			return start(cmd.Context(), s, *configFile, o)
+		},
 	}
-	p.registerStore(cmd)
+	f := cmd.Flags()
+	f.BoolVar(&o.background, "daemon", false, "run in the background, as Daemon: yes does; return when the mix takes packets")
+	f.BoolVar(&o.foreground, "nodaemon", false, "stay in the foreground, whatever Daemon says")
+	f.BoolVar(&o.echo, "echo", false, "print the log on the terminal, even with --quiet, as EchoMessages: yes does")
+	f.StringVar(&o.severity, "severity", "", "log what is at least of this `LEVEL`, whatever LogLevel says")
+	o.passphrase.registerStore(cmd)
 	return cmd
 }
 

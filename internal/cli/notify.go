@@ -10,6 +10,13 @@ import (
 	"time"
 )
 
+// The environment of a service, and the state that it reports when it is ready (sd_notify(3)).
+const (
+	notifySocket   = "NOTIFY_SOCKET"
+	watchdogPeriod = "WATCHDOG_USEC"
+	stateReady     = "READY=1"
+)
+
 // A serviceManager is told how a daemon does, by the protocol of sd_notify(3). The zero value is nobody.
 type serviceManager struct {
 	socket   string        // a Unix datagram socket
@@ -18,8 +25,8 @@ type serviceManager struct {
 
 // serviceManagerOf finds out from the environment who started the process pid.
 func serviceManagerOf(getenv func(string) string, pid int) serviceManager {
-	m := serviceManager{socket: getenv("NOTIFY_SOCKET")}
-	usec, err := strconv.ParseInt(getenv("WATCHDOG_USEC"), 10, 64)
+	m := serviceManager{socket: getenv(notifySocket)}
+	usec, err := strconv.ParseInt(getenv(watchdogPeriod), 10, 64)
 	if owner := getenv("WATCHDOG_PID"); err == nil && usec > 0 && (owner == "" || owner == strconv.Itoa(pid)) {
 		m.watchdog = time.Duration(usec) * time.Microsecond
 	}
@@ -44,7 +51,7 @@ func (m serviceManager) tell(ctx context.Context, state string) (err error) {
 func (m serviceManager) role(alive func()) role {
 	return role{run: func(ctx context.Context) error {
 		background := context.WithoutCancel(ctx)
-		if err := m.tell(background, "READY=1"); err != nil {
+		if err := m.tell(background, stateReady); err != nil {
 			return err
 		}
 		var tick <-chan time.Time

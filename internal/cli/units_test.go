@@ -440,23 +440,37 @@ func TestLogger(t *testing.T) {
 	for level, want := range map[config.LogLevel]int{
 		config.LogTrace: 6, config.LogDebug: 5, config.LogInfo: 4, config.LogWarn: 3, config.LogError: 2, config.LogFatal: 1, config.LogNever: 0,
 	} {
-		for _, quiet := range []bool{false, true} {
-			var file, errOut bytes.Buffer
-			var settings logging.Settings
-			settings.Set(slogLevel(level), false)
-			log := newLogger(&streams{err: &errOut, quiet: quiet}, &settings, &file)
+		for _, c := range []struct{ quiet, echo, shown bool }{{false, false, true}, {true, false, false}, {true, true, true}} {
+			name := filepath.Join(t.TempDir(), "log")
+			file, err := openLogFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var terminal bytes.Buffer
+			output := &logFile{terminal: &terminal, quiet: c.quiet}
+			if err := output.change(file, &config.Main{LogLevel: level, EchoMessages: c.echo}); err != nil {
+				t.Fatal(err)
+			}
+			log := logging.New(output, &output.settings)
 			for i, l := range levels {
 				log.Log(t.Context(), l, "line "+strconv.Itoa(i))
 			}
-			if got := strings.Count(file.String(), "\n"); got != want {
+			if err := output.close(); err != nil {
+				t.Error(err)
+			}
+			written, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := bytes.Count(written, []byte("\n")); got != want {
 				t.Errorf("%s: %d lines in the file, want %d", level, got, want)
 			}
-			shown := file.String()
-			if quiet {
+			shown := string(written)
+			if !c.shown {
 				shown = ""
 			}
-			if errOut.String() != shown {
-				t.Errorf("%s, quiet %t: %q on standard error", level, quiet, errOut.String())
+			if terminal.String() != shown {
+				t.Errorf("%s, %+v: %q on the terminal", level, c, terminal.String())
 			}
 		}
 	}

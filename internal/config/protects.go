@@ -19,6 +19,8 @@ var protects = map[string]map[string]string{
 		"PidFile":             "Nothing.",
 		"LogLevel":            "Users, from a log that follows the traffic: TRACE and DEBUG say more than a public mix should.",
 		"LogFormat":           "Nothing: both forms say the same.",
+		"EchoMessages":        "Nothing. With yes, the journal of systemd keeps a second copy of the log.",
+		"Daemon":              "Nothing. A service manager would also restart the mix when it fails, and take rights from it that it does not need.",
 		"LogStats":            "With no, what the counts could tell whoever seizes the machine.",
 		"StatsInterval":       "Users: the shorter it is, the better counts show whose packets came when.",
 		"MetricsListen":       "Users: no other machine can read the metrics. Other users of yours can, so leave it at none where there are some whom you do not trust.",

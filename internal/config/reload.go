@@ -8,7 +8,7 @@ import (
 // live are the keys of a server that can change while it runs; "*" stands for all of a section.
 var live = map[string][]string{
 	"Server": {
-		"LogFile", "LogLevel", "LogFormat", "Contact-Email", "Contact-Fingerprint", "Comments", "MyFamily",
+		"LogFile", "LogLevel", "LogFormat", "EchoMessages", "Daemon", "Contact-Email", "Contact-Fingerprint", "Comments", "MyFamily",
 		"LogStats", "StatsInterval", "MetricsListen",
 		"MixAlgorithm", "MixInterval", "MixJitter", "MixPoolRate", "MixPoolMinSize", "MixCover",
 		"Timeout", "MaxDisk", "MaxBandwidth", "MaxBandwidthSpike",

@@ -24,6 +24,13 @@ func (r *share) reserve() int64 {
 	return 2 * r.segment
 }
 
+// MinRoom is how much must be free on the disk for a store of these MaxBytes, with other Options zero, to take anything.
+func MinRoom(maxBytes int64) int64 {
+	o := Options{MaxBytes: maxBytes}
+	_ = o.fill() // it is in bounds
+	return shareOf(maxBytes, o.SegmentBytes).reserve() + o.TickBytes
+}
+
 // SetMaxBytes changes Options.MaxBytes. If the store holds more than that, it keeps it, and takes nothing new until enough has left. Segments get
 // no larger than they were to be when the store was opened.
 func (s *Store) SetMaxBytes(n int64) {

@@ -46,6 +46,7 @@ type Host struct {
 	LookupHost func(ctx context.Context, name string) ([]netip.Addr, error)
 	LookupTXT  func(ctx context.Context, name string) ([]string, error)
 	Listen     func(ctx context.Context, addr netip.AddrPort) error // whether somebody else has the port
+	Running    bool                                                 // the mix itself runs now
 	// MailServers are those of the exits that need one.
 	MailServers []MailServer
 	// MemoryLock returns why the memory of the mix cannot be locked, nil if it can.

@@ -108,7 +108,10 @@ func TestFindings(t *testing.T) {
 		}, checkup.Problem, "identity", "missing", "backup"},
 		"full disk": {func(_ *testing.T, h *checkup.Host, _ string) {
 			h.FreeBytes = func(string) (int64, error) { return 5 << 20, nil }
-		}, checkup.Warning, "disk", "only 5M", "MaxDisk"},
+		}, checkup.Problem, "disk", "only 5M are free", "make room"},
+		"little room": {func(_ *testing.T, h *checkup.Host, _ string) {
+			h.FreeBytes = func(string) (int64, error) { return 5 << 30, nil }
+		}, checkup.Warning, "disk", "only 5G", "MaxDisk"},
 		"unknown room": {func(_ *testing.T, h *checkup.Host, _ string) {
 			h.FreeBytes = func(string) (int64, error) { return 0, errors.ErrUnsupported }
 		}, checkup.Note, "disk", "cannot tell", ""},
@@ -122,7 +125,11 @@ func TestFindings(t *testing.T) {
 		}, checkup.Warning, "published name", "192.168.1.7, ::1", "public address"},
 		"port in use": {func(_ *testing.T, h *checkup.Host, _ string) {
 			h.Listen = func(context.Context, netip.AddrPort) error { return fmt.Errorf("listen: %w", syscall.EADDRINUSE) }
-		}, checkup.Note, "port", "already", "ListenPort"},
+		}, checkup.Problem, "port", "already", "ListenPort"},
+		"the mix runs": {func(_ *testing.T, h *checkup.Host, _ string) {
+			h.Listen = func(context.Context, netip.AddrPort) error { return fmt.Errorf("listen: %w", syscall.EADDRINUSE) }
+			h.Running = true
+		}, checkup.OK, "port", "this mix runs", ""},
 		"low port": {func(_ *testing.T, h *checkup.Host, _ string) {
 			h.Listen = func(context.Context, netip.AddrPort) error { return fmt.Errorf("listen: %w", syscall.EACCES) }
 		}, checkup.Problem, "port", "may not listen", "1024"},

@@ -22,7 +22,7 @@ func TestNameHasTheAddressesThatAreDeclared(t *testing.T) {
 		"IPv4":                 {[]netip.Addr{four}, true, false, checkup.OK, ""},
 		"both":                 {[]netip.Addr{four, six}, true, true, checkup.OK, ""},
 		"IPv6":                 {[]netip.Addr{six}, false, true, checkup.OK, ""},
-		"more than declared":   {[]netip.Addr{four, six}, true, false, checkup.OK, ""},
+		"more than declared":   {[]netip.Addr{four, six}, true, false, checkup.Note, "ListenIP6: ::"},
 		"no address of IPv4":   {[]netip.Addr{six}, true, true, checkup.Problem, "IPv4: no"},
 		"no address of IPv6":   {[]netip.Addr{four}, true, true, checkup.Problem, "AAAA"},
 		"IPv4 inside of IPv6":  {[]netip.Addr{netip.AddrFrom16(four.As16())}, true, true, checkup.Problem, "AAAA"},

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"mixminion/internal/config"
+	"mixminion/internal/store"
 	"mixminion/mix"
 )
 
@@ -77,7 +78,12 @@ func (c *checker) disk() {
 		return
 	}
 	room := config.Size(free >> 20 << 20)
-	if want := c.cfg.Main.MaxDisk; room < want {
+	want := c.cfg.Main.MaxDisk
+	switch {
+	case free < store.MinRoom(int64(want)):
+		c.add(Problem, about, "make room", "only %s are free where %s lies: the mix rejects all packets", room, c.paths.QueueDir)
+		return
+	case room < want:
 		c.add(Warning, about, "make room, or lower MaxDisk", "packets may take %s, and only %s are free where %s lies", want, room, c.paths.QueueDir)
 		return
 	}

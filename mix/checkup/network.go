@@ -63,6 +63,9 @@ func (c *checker) name() {
 	case in.ListenIP6.IsValid() && !has(netip.Addr.Is6):
 		c.add(Problem, about, "give the name an AAAA record, or take ListenIP6 out of [Incoming/MMTP]",
 			"%s is %s, and the descriptor says that this mix is reached over IPv6", host, strings.Join(list, ", "))
+	case !in.ListenIP6.IsValid() && has(netip.Addr.Is6):
+		c.add(Note, about, "write ListenIP6: :: in [Incoming/MMTP], or take the AAAA record out",
+			"%s is %s, and this mix does not listen on IPv6", host, strings.Join(list, ", "))
 	default:
 		c.add(OK, about, "", "%s is %s", host, strings.Join(list, ", "))
 	}
@@ -75,9 +78,11 @@ func (c *checker) ports() {
 		switch err := c.host.Listen(c.ctx, addr); {
 		case err == nil:
 			c.add(OK, about, "", "%v is free to listen on", addr)
+		case errors.Is(err, syscall.EADDRINUSE) && c.host.Running:
+			c.add(OK, about, "", "this mix runs, and something listens on %v", addr)
 		case errors.Is(err, syscall.EADDRINUSE):
-			c.add(Note, about, "if this mix is not running now, find out what is (ss -tlnp), or choose another ListenPort",
-				"something listens on %v already", addr)
+			c.add(Problem, about, "find out what it is (ss -tlnp), and end it or choose another ListenPort",
+				"something else listens on %v already", addr)
 		case errors.Is(err, syscall.EACCES):
 			c.add(Problem, about, "choose a port from 1024 on, or give the service the capability CAP_NET_BIND_SERVICE",
 				"this user may not listen on %v", addr)
