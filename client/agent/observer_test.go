@@ -206,6 +206,22 @@ func watchAgent(t *testing.T, s scene) *observer {
 	return o
 }
 
+// idleLine is the line of an agent that has nothing to send.
+func idleLine(t *testing.T) *observer {
+	t.Helper()
+	shared.Do(func() { shared.idle = watchAgent(t, scene{events: events}) })
+	if shared.idle == nil {
+		t.Fatal("the idle agent failed in another test")
+	}
+	return shared.idle
+}
+
+// shared is a line that several tests compare others with: it takes long to come about.
+var shared struct {
+	sync.Once
+	idle *observer
+}
+
 // noListener stands for a socket that nobody connects to.
 type noListener struct {
 	net.Listener
@@ -237,7 +253,7 @@ func keepBusy(t testing.TB, c *client.Client, departures int) {
 // fail and are slow.
 func TestBusyLooksIdle(t *testing.T) {
 	mean := 30 * time.Minute
-	idle := watchAgent(t, scene{events: events})
+	idle := idleLine(t)
 	busy := watchAgent(t, scene{events: events, busy: keepBusy})
 	failing := watchAgent(t, scene{events: events, busy: keepBusy, send: func(ctx context.Context, _ client.PreparedPacket, n int) error {
 		if n%3 > 0 {
@@ -308,7 +324,7 @@ func TestBusyLooksIdleSeveral(t *testing.T) {
 // The comparison can fail: it sees a rate that depends on the queue, a burst, several packets at a time, and a server that is preferred.
 func TestObserverSees(t *testing.T) {
 	const mean = 30 * time.Minute
-	idle := watchAgent(t, scene{events: events})
+	idle := idleLine(t)
 	begin := idle.seen[0].at
 	alder := []path.Element{{Kind: path.Named, Name: "alder"}, {Kind: path.Count, N: 3}}
 	for name, c := range map[string]struct {
