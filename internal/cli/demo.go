@@ -294,32 +294,10 @@ func (d *demo) show(data []byte) {
 	}
 }
 
-// locked does work under the lock of the home directory, which nobody else wants.
-func (d *demo) locked(ctx context.Context, work func() error) (err error) {
-	unlock, err := d.user.Lock(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, unlock()) }()
-	return work()
-}
-
 // reply makes a reply block, answers through it as Bob would, and opens the answer as Alice would.
 func (d *demo) reply(ctx context.Context) error {
-	password := make([]byte, 20)
-	rand.Read(password)
-	var ring *keyring.Keyring
-	var key keyring.Key
-	err := d.locked(ctx, func() (err error) {
-		if ring, err = d.user.Keyring(password); err != nil {
-			return err
-		}
-		now := time.Now()
-		if key, err = ring.Generate(rand.Reader, "", now, now.Add(client.SURBLifetime)); err != nil {
-			return err
-		}
-		return d.user.SaveKeyring(ring, password)
-	})
+	ring, now := new(keyring.Keyring), time.Now()
+	key, err := ring.Generate(rand.Reader, "", now, now.Add(client.SURBLifetime))
 	if err != nil {
 		return err
 	}

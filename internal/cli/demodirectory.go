@@ -77,12 +77,16 @@ func (d *demo) wait(ctx context.Context, dir string) error {
 		"  echo Hello | mixminion -f %s send -t %s\n\n"+
 		"The first authority shows the directory at %s\n"+
 		"Mail that arrives is shown here. Ctrl-C ends it all.", rc, rc, demoTo, d.net.Directories[0].URL())
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return nil
 		case m := <-d.sink.Mails:
-			d.print("\nMail for %s:\n", m.To)
+			file := filepath.Join(dir, fmt.Sprintf("mail-%d", n))
+			if err := durable.WriteFile(file, m.Data, 0o600); err != nil {
+				return err
+			}
+			d.print("\nMail for %s; all of it is in %s:\n", m.To, file)
 			d.show(m.Data)
 		}
 	}
