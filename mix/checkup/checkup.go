@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"mixminion/internal/config"
@@ -57,7 +58,7 @@ type Host struct {
 	Now        func() time.Time
 }
 
-// checker collects findings.
+// checker is what a check looks at, and collects what it finds.
 type checker struct {
 	ctx   context.Context
 	cfg   *config.Server
@@ -74,20 +75,31 @@ func (c *checker) add(l Level, about, mend, format string, args ...any) {
 // Run checks a configuration that has passed its own validation. home is what "~/" stands for.
 func Run(ctx context.Context, cfg *config.Server, home string, host Host) []Finding {
 	c := &checker{ctx: ctx, cfg: cfg, home: home, paths: cfg.Paths(home), host: host.orReal()}
-	c.configuration()
-	c.files()
-	c.storeKey()
-	c.disk()
+	checks := []func(*checker){(*checker).configuration, (*checker).files, (*checker).storeKey, (*checker).disk}
 	if cfg.IncomingMMTP.Enabled {
-		c.name()
-		c.ports()
+		checks = append(checks, (*checker).name, (*checker).ports)
 	}
-	c.clock()
-	c.limits()
-	c.mailServers()
-	c.mails()
-	c.gateway()
-	return c.out
+	checks = append(checks, (*checker).clock, (*checker).limits)
+	for _, m := range c.host.MailServers {
+		checks = append(checks, func(c *checker) { c.mailServer(m) })
+	}
+	return c.all(append(checks, (*checker).mails, (*checker).gateway))
+}
+
+// all runs checks at the same time, so that servers that do not answer are waited for together, and returns what they found in their order.
+func (c *checker) all(checks []func(*checker)) []Finding {
+	parts := make([]checker, len(checks))
+	var running sync.WaitGroup
+	for i, check := range checks {
+		parts[i] = *c
+		running.Go(func() { check(&parts[i]) })
+	}
+	running.Wait()
+	var out []Finding
+	for _, p := range parts {
+		out = append(out, p.out...)
+	}
+	return out
 }
 
 func (h Host) orReal() Host {

@@ -7,7 +7,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -166,6 +168,41 @@ func TestFindings(t *testing.T) {
 			}
 			t.Errorf("not found; there is\n%s", strings.Join(got, "\n"))
 		})
+	}
+}
+
+// Name servers and mail servers that do not answer take their time together.
+func TestServersAreAskedTogether(t *testing.T) {
+	base := t.TempDir()
+	mkdirs(t, base)
+	var asked sync.WaitGroup
+	asked.Add(3)
+	errTogether := errors.New("all were asked")
+	together := func(ctx context.Context) error {
+		asked.Done()
+		all := make(chan struct{})
+		go func() {
+			asked.Wait()
+			close(all)
+		}()
+		select {
+		case <-all:
+			return errTogether
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	host := good()
+	host.LookupHost = func(ctx context.Context, _ string) ([]netip.Addr, error) { return nil, together(ctx) }
+	host.MailServers = []checkup.MailServer{{Exit: packet.TypeSMTP, Probe: together}, {Exit: packet.TypeMBOX, Probe: together}}
+	var mailServers []string
+	for _, f := range checkup.Run(t.Context(), newConfig(t, base), "/home/x", host) {
+		if f.About == "mail server" {
+			mailServers = append(mailServers, f.Text)
+		}
+	}
+	if want := errTogether.Error(); !slices.Equal(mailServers, []string{want, want}) {
+		t.Errorf("found %q", mailServers)
 	}
 }
 

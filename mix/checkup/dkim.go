@@ -47,7 +47,7 @@ func (c *checker) mails() {
 
 // records looks for all keys at once: a name server that does not answer costs its time once.
 func (c *checker) records(keys []*dkim.Key) {
-	ctx, cancel := context.WithTimeout(c.ctx, patience)
+	ctx, cancel := context.WithTimeout(c.ctx, namePatience)
 	defer cancel()
 	texts, errs := make([][]string, len(keys)), make([]error, len(keys))
 	var all sync.WaitGroup

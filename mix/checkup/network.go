@@ -10,12 +10,14 @@ import (
 	"syscall"
 	"time"
 
-	"mixminion/internal/config"
 	"mixminion/packet"
 )
 
-// patience is how long a name or a mail server may take.
-const patience = 20 * time.Second
+// How long a name and a mail server may take to answer.
+const (
+	namePatience = 10 * time.Second
+	mailPatience = 20 * time.Second
+)
 
 func tryListen(ctx context.Context, addr netip.AddrPort) error {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr.String())
@@ -33,7 +35,7 @@ func (c *checker) name() {
 	if a, err := netip.ParseAddr(host); err == nil {
 		addrs = append(addrs, a)
 	} else {
-		ctx, cancel := context.WithTimeout(c.ctx, patience)
+		ctx, cancel := context.WithTimeout(c.ctx, namePatience)
 		defer cancel()
 		if addrs, err = c.host.LookupHost(ctx, host); err != nil || len(addrs) == 0 {
 			c.add(Problem, about, "give the name an A record at your name server, or write a name that has one as Hostname in [Incoming/MMTP]",
@@ -95,27 +97,25 @@ func (c *checker) ports() {
 	}
 }
 
-func (c *checker) mailServers() {
-	for _, m := range c.host.MailServers {
-		relay, section := &c.cfg.DeliverySMTP.Relay, "[Delivery/SMTP]"
-		if m.Exit == packet.TypeMBOX {
-			relay, section = &c.cfg.DeliveryMBOX.Relay, "[Delivery/MBOX]"
-		}
-		c.mailServer(m, relay, section)
+// mailServer looks whether the mail server of an exit takes mail from here.
+func (c *checker) mailServer(m MailServer) {
+	relay, section := &c.cfg.DeliverySMTP.Relay, "[Delivery/SMTP]"
+	if m.Exit == packet.TypeMBOX {
+		relay, section = &c.cfg.DeliveryMBOX.Relay, "[Delivery/MBOX]"
 	}
-}
-
-func (c *checker) mailServer(m MailServer, relay *config.Relay, section string) {
-	ctx, cancel := context.WithTimeout(c.ctx, patience)
+	ctx, cancel := context.WithTimeout(c.ctx, mailPatience)
 	defer cancel()
 	if err := m.Probe(ctx); err != nil {
 		c.add(Problem, "mail server", "start it, or correct SMTPServer, SMTPTLS, SMTPUser and SMTPPasswordFile, or SendmailCommand, in "+section+"; "+
 			"until it answers, mail waits here", "%v", err)
 		return
 	}
-	if len(relay.SendmailCommand) > 0 {
+	switch {
+	case len(relay.SendmailCommand) > 0:
 		c.add(OK, "mail server", "", "%s is there", relay.SendmailCommand[0])
-	} else {
+	case len(relay.SMTPServer) > 1:
+		c.add(OK, "mail server", "", "%s: all of them answer", relay.SMTPServer.String())
+	default:
 		c.add(OK, "mail server", "", "%s answers", relay.SMTPServer.String())
 	}
 }
