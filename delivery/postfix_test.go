@@ -4,18 +4,17 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	netmail "net/mail"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"mixminion/delivery"
+	"mixminion/internal/testnet/postfix"
 	"mixminion/message"
 )
 
@@ -23,36 +22,22 @@ import (
 func missing(t *testing.T, what string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is missing", what)
+		t.Fatal(what)
 	}
-	t.Skipf("%s is missing", what)
+	t.Skip(what)
 }
 
-// postfix is an instance of Postfix of our own: its configuration, queue and mailboxes lie in a directory of the test.
-type postfix struct {
-	addr   string
+// postfixServer is a Postfix with mailboxes at example.com.
+type postfixServer struct {
+	*postfix.Server
 	caFile string
-	mail   string // a Maildir for each user
-	conf   string // the directory of the configuration
 }
 
-const postfixMain = `compatibility_level = 3.6
-queue_directory = DIR/queue
-data_directory = DIR/data
-maillog_file = DIR/log
-maillog_file_prefixes = DIR
-myhostname = smart.example.net
-mydestination =
-alias_maps =
-alias_database =
-mynetworks = 127.0.0.0/8
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-message_size_limit = 44000
+const postfixMain = `message_size_limit = 44000
 smtpd_recipient_restrictions = reject_unauth_destination,
   check_recipient_access inline:{ { later@example.com = 450 4.2.0 try again } { grey@example.com = greylist } }
 smtpd_restriction_classes = greylist
-greylist = check_policy_service inet:127.0.0.1:POLICY
+greylist = check_policy_service inet:127.0.0.1:%s
 smtpd_tls_security_level = may
 smtpd_tls_chain_files = DIR/server.pem
 virtual_mailbox_domains = example.com
@@ -63,74 +48,9 @@ virtual_gid_maps = static:UID
 virtual_minimum_uid = 1
 `
 
-const postfixMaster = `127.0.0.1:PORT inet n - n - - smtpd
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-proxymap unix - - n - - proxymap
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-virtual unix - n n - - virtual
-anvil unix - - n - 1 anvil
-tlsmgr unix - - n 1000? 1 tlsmgr
-postlog unix-dgram n - n - 1 postlogd
-`
-
-func startPostfix(t *testing.T) *postfix {
+func startPostfix(t *testing.T) *postfixServer {
 	t.Helper()
-	program, err := exec.LookPath("postfix")
-	if err != nil {
-		if program, err = exec.LookPath("/usr/sbin/postfix"); err != nil {
-			missing(t, "the program postfix (Debian package postfix)")
-		}
-	}
-	var sudo []string
-	uid := os.Getuid()
-	if uid == 0 {
-		uid = 65534 // Postfix delivers nothing as root
-	} else {
-		sudo = []string{"sudo", "-n"}
-		if exec.CommandContext(t.Context(), "sudo", "-n", "true").Run() != nil {
-			missing(t, "root's power to start Postfix (being root, or sudo without password)")
-		}
-	}
-	asRoot := func(args ...string) error {
-		args = append(sudo, args...)
-		// Not the test's context: that has ended when the instance is stopped.
-		out, err := exec.CommandContext(context.Background(), args[0], args[1:]...).CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, out)
-		}
-		return nil
-	}
-
-	dir, err := os.MkdirTemp("", "postfix")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := asRoot("rm", "-rf", dir); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &postfix{addr: ln.Addr().String(), mail: filepath.Join(dir, "mail")}
-	if err := ln.Close(); err != nil {
-		t.Fatal(err)
-	}
 	config, ca := certificate(t, "127.0.0.1")
-	p.caFile = ca
 	key, err := x509.MarshalPKCS8PrivateKey(config.Certificates[0].PrivateKey)
 	if err != nil {
 		t.Fatal(err)
@@ -140,54 +60,29 @@ func startPostfix(t *testing.T) *postfix {
 		t.Fatal(err)
 	}
 	chain = append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), chain...)
-
-	_, port, _ := net.SplitHostPort(p.addr)
-	fill := strings.NewReplacer("DIR", dir, "UID", strconv.Itoa(uid), "PORT", port, "POLICY", startGreylist(t))
-	for name, text := range map[string]string{
-		"server.pem":     string(chain),
-		"conf/main.cf":   fill.Replace(postfixMain),
-		"conf/master.cf": fill.Replace(postfixMaster),
-	} {
-		file := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	s, err := postfix.Start(postfix.Config{
+		Main: fmt.Sprintf(postfixMain, startGreylist(t)), Files: map[string]string{"server.pem": string(chain)},
+	})
+	if errors.Is(err, postfix.ErrMissing) {
+		missing(t, err.Error())
 	}
-	conf := filepath.Join(dir, "conf")
-	p.conf = conf
-	for _, command := range [][]string{
-		{"chown", "-R", "root:root", conf},
-		{"chmod", "-R", "go+rX", conf},
-		{"install", "-d", "-o", "root", filepath.Join(dir, "queue")},
-		{"install", "-d", "-o", "postfix", filepath.Join(dir, "data")},
-		{"install", "-d", "-o", strconv.Itoa(uid), filepath.Join(dir, "mail")},
-		{program, "-c", conf, "start"},
-	} {
-		if err := asRoot(command...); err != nil {
-			t.Fatal(err)
-		}
+	if err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := asRoot(program, "-c", conf, "abort"); err != nil {
+		if err := s.Stop(); err != nil {
 			t.Error(err)
 		}
-		// Its files can only be removed when it has gone.
-		if !poll(func() bool { return asRoot(program, "-c", conf, "status") != nil }) {
-			t.Error("Postfix does not stop")
-		}
 	})
-	return p
+	return &postfixServer{s, ca}
 }
 
 // mails waits until n mails lie in a user's inbox and returns them.
-func (p *postfix) mails(t *testing.T, user string, n int) (mails []string) {
+func (p *postfixServer) mails(t *testing.T, user string, n int) (mails []string) {
 	t.Helper()
-	dir := filepath.Join(p.mail, user, "new")
+	dir := filepath.Join(p.Mail(), user, "new")
 	var files []os.DirEntry
-	if !poll(func() bool {
+	if !postfix.Until(func() bool {
 		var err error
 		if files, err = os.ReadDir(dir); err != nil && !os.IsNotExist(err) {
 			t.Fatal(err)
@@ -214,21 +109,6 @@ func messageID(t *testing.T, mail string) string {
 		t.Fatal(err)
 	}
 	return m.Header.Get("Message-ID")
-}
-
-// poll waits until done, at most a minute, and reports whether it came to that.
-func poll(done func() bool) bool {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	timeout := time.After(time.Minute)
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-timeout:
-			return false
-		}
-	}
-	return true
 }
 
 // everyKind is one message of each kind and shape to a mailbox.
@@ -274,7 +154,7 @@ func TestPostfix(t *testing.T) {
 	t.Run("broken TLS", func(t *testing.T) { testBrokenTLSOfPostfix(t, server) })
 }
 
-func testEveryKind(t *testing.T, server *postfix) {
+func testEveryKind(t *testing.T, server *postfixServer) {
 	items := everyKind(t, "bob@example.com")
 	good := len(items)
 	refusedItem := item(t, 20, "nobody-here@example.com", "\nhello\n")
@@ -288,7 +168,7 @@ func testEveryKind(t *testing.T, server *postfix) {
 	}
 	want[1], want[3], want[5] = refused, deferred, tooLarge
 
-	cfg := config(server.addr)
+	cfg := config(server.Addr)
 	cfg.TLS, cfg.CAFile = delivery.TLSRequired, server.caFile
 	dialled := 0
 	var dialer net.Dialer

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"mixminion/delivery"
+	"mixminion/internal/testnet/postfix"
 )
 
 // startGreylist starts a policy server for Postfix that puts each recipient off once. It returns its port.
@@ -144,8 +145,8 @@ func ours(mail string) string {
 }
 
 // Of one mail's recipients one is taken, one unknown, one put off, one greylisted: each gets it once at most.
-func testRecipientsOfPostfix(t *testing.T, server *postfix) {
-	cfg := config(server.addr)
+func testRecipientsOfPostfix(t *testing.T, server *postfixServer) {
+	cfg := config(server.Addr)
 	cfg.MaximumRecipients = 8
 	x := newSMTP(t, cfg)
 	it := numbered(item(t, 1, strings.Join([]string{
@@ -175,12 +176,12 @@ func testRecipientsOfPostfix(t *testing.T, server *postfix) {
 }
 
 // Postfix's refusal to relay is no reason to lose anything.
-func testRelayingOfPostfix(t *testing.T, server *postfix) {
+func testRelayingOfPostfix(t *testing.T, server *postfixServer) {
 	items := batch(t, "somebody@elsewhere.example", "bob@example.com", "somebody@elsewhere.example")
 	for i := range items {
 		items[i] = numbered(items[i], 3)
 	}
-	got, err := deliver(t.Context(), t, newSMTP(t, config(server.addr)), items)
+	got, err := deliver(t.Context(), t, newSMTP(t, config(server.Addr)), items)
 	if err != nil {
 		t.Error(err)
 	}
@@ -188,8 +189,8 @@ func testRelayingOfPostfix(t *testing.T, server *postfix) {
 }
 
 // The connection breaks after Postfix has the mail and before its answer comes. The second attempt brings the same mail.
-func testLostAnswerOfPostfix(t *testing.T, server *postfix) {
-	addr := startProxy(t, server.addr, func() proxy {
+func testLostAnswerOfPostfix(t *testing.T, server *postfixServer) {
+	addr := startProxy(t, server.Addr, func() proxy {
 		var mu sync.Mutex
 		var tail []byte
 		complete := false
@@ -217,13 +218,13 @@ func testLostAnswerOfPostfix(t *testing.T, server *postfix) {
 		t.Error(err)
 	}
 	wantOutcomes(t, got, unsure)
-	got, err = deliver(t.Context(), t, newSMTP(t, config(server.addr)), []delivery.Item{it})
+	got, err = deliver(t.Context(), t, newSMTP(t, config(server.Addr)), []delivery.Item{it})
 	if err != nil {
 		t.Error(err)
 	}
 	wantOutcomes(t, got, ok)
 	var both []string
-	if !poll(func() bool {
+	if !postfix.Until(func() bool {
 		both = withID(t, server.mails(t, "carol", 1), it)
 		return len(both) >= 2
 	}) || len(both) != 2 || ours(both[0]) != ours(both[1]) {
@@ -232,9 +233,9 @@ func testLostAnswerOfPostfix(t *testing.T, server *postfix) {
 }
 
 // A connection that passes a byte at a time is slow and good; one that stalls is given up, and nothing is lost.
-func testSlowPostfix(t *testing.T, server *postfix) {
+func testSlowPostfix(t *testing.T, server *postfixServer) {
 	slow := listenWith(t, func(client net.Conn) {
-		server, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.addr)
+		server, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Addr)
 		if err != nil {
 			return
 		}
@@ -261,7 +262,7 @@ func testSlowPostfix(t *testing.T, server *postfix) {
 	}
 	wantOutcomes(t, got, ok)
 
-	stalls := startProxy(t, server.addr, func() proxy {
+	stalls := startProxy(t, server.Addr, func() proxy {
 		return proxy{down: func(p []byte) ([]byte, bool) {
 			if bytes.Contains(p, []byte("2.1.5")) { // the answer to RCPT
 				return nil, true
@@ -276,8 +277,8 @@ func testSlowPostfix(t *testing.T, server *postfix) {
 }
 
 // A TLS handshake that goes wrong stops the mail where TLS is required, and nowhere else.
-func testBrokenTLSOfPostfix(t *testing.T, server *postfix) {
-	addr := startProxy(t, server.addr, func() proxy {
+func testBrokenTLSOfPostfix(t *testing.T, server *postfixServer) {
+	addr := startProxy(t, server.Addr, func() proxy {
 		var mu sync.Mutex
 		asked, answered := false, false
 		return proxy{
@@ -319,16 +320,16 @@ func testBrokenTLSOfPostfix(t *testing.T, server *postfix) {
 }
 
 // Postfix's own sendmail understands how the exit calls it.
-func testSendmailOfPostfix(t *testing.T, server *postfix) {
+func testSendmailOfPostfix(t *testing.T, server *postfixServer) {
 	program, err := exec.LookPath("/usr/sbin/sendmail")
 	if err != nil {
-		missing(t, "the program /usr/sbin/sendmail (Debian package postfix)")
+		missing(t, "the program /usr/sbin/sendmail (Debian package postfix) is missing")
 	}
 	if os.Getuid() != 0 {
-		missing(t, "being root, which sendmail asks for when it gets another configuration")
+		missing(t, "sendmail wants root when it gets another configuration")
 	}
 	it := numbered(item(t, 1, "carol@example.com\x00grey@example.com", "\nby sendmail\n.\nand on\n"), 8)
-	cfg := byCommand(program, "-C", server.conf)
+	cfg := byCommand(program, "-C", server.Conf)
 	got, err := deliver(t.Context(), t, newSMTP(t, cfg), []delivery.Item{it})
 	if err != nil {
 		t.Error(err)
@@ -336,7 +337,7 @@ func testSendmailOfPostfix(t *testing.T, server *postfix) {
 	wantOutcomes(t, got, ok)
 	for _, user := range []string{"carol", "grey"} {
 		var found []string
-		if !poll(func() bool {
+		if !postfix.Until(func() bool {
 			found = withID(t, server.mails(t, user, 1), it)
 			return len(found) > 0
 		}) || len(found) != 1 || !strings.Contains(found[0], "Return-Path: <nobody@exit.example.org>") ||

@@ -39,7 +39,7 @@ func encrypted(t *testing.T, id uint64, key *rsa.PublicKey, text string) deliver
 
 // What Postfix has put into a Maildir is what was sent: its signatures are good, and the recipient's decode gets every message out of the
 // mails as they lie there.
-func testDecodingWhatPostfixDelivers(t *testing.T, server *postfix) {
+func testDecodingWhatPostfixDelivers(t *testing.T, server *postfixServer) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func testDecodingWhatPostfixDelivers(t *testing.T, server *postfix) {
 		items[i].Queued = time.Now() // verifiers look at the clock
 	}
 
-	cfg := config(server.addr)
+	cfg := config(server.Addr)
 	cfg.Mail.OptOut = "stop@exit.example.org"
 	signer, err := dkim.New("exit.example.org", "test", ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
 	if err != nil {
@@ -79,7 +79,7 @@ func testDecodingWhatPostfixDelivers(t *testing.T, server *postfix) {
 	}
 	got := map[string]message.Form{}
 	fragments, unreadable := 0, 0
-	for r, err := range c.DecodePath(t.Context(), filepath.Join(server.mail, "dora"), client.DecodeOptions{
+	for r, err := range c.DecodePath(t.Context(), filepath.Join(server.Mail(), "dora"), client.DecodeOptions{
 		Force: true,
 		Keys: func() (message.Keys, error) {
 			return message.Keys{Private: []message.PrivateKey{{Name: "dora", Key: opener}}}, nil

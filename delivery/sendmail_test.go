@@ -18,7 +18,7 @@ import (
 func command(t *testing.T, end string) (path string, runs func() []string) {
 	t.Helper()
 	if runtime.GOOS == "windows" {
-		missing(t, "a POSIX shell")
+		missing(t, "a POSIX shell is missing")
 	}
 	dir := t.TempDir()
 	path = filepath.Join(dir, "sendmail")

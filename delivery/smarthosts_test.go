@@ -198,7 +198,7 @@ func TestNoFailOverWithoutAnswer(t *testing.T) {
 func TestSmartHostOverIPv6(t *testing.T) {
 	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "[::1]:0")
 	if err != nil {
-		missing(t, "IPv6 on loopback")
+		missing(t, "IPv6 on loopback is missing")
 	}
 	server := serve(t, ln, nil, nil)
 	got, err := deliver(t.Context(), t, newSMTP(t, config(server.addr)), batch(t, "a@example.com"))

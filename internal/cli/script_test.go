@@ -16,6 +16,7 @@ import (
 	"mixminion/internal/config"
 	"mixminion/internal/testnet"
 	"mixminion/internal/testnet/freeport"
+	"mixminion/internal/testnet/postfix"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -58,6 +59,10 @@ func TestScripts(t *testing.T) {
 			"damage":          damageFile,
 
 			"oldbase": oldBase,
+
+			"postfix":   startPostfix,
+			"postmail":  postMail,
+			"postflush": postFlush,
 		},
 		RequireExplicitExec: true,
 		Condition:           condition,
@@ -66,12 +71,17 @@ func TestScripts(t *testing.T) {
 
 // condition tells whether outside parts are there. On a machine that checks everything they have to be.
 func condition(name string) (bool, error) {
-	if name != "unshare" {
+	var err error
+	switch name {
+	case "unshare":
+		err = exec.Command("unshare", "-Urm", "sh", "-c", "mkdir -p \"$0\" && mount -t tmpfs tmpfs \"$0\"", os.TempDir()).Run()
+	case "postfix":
+		err = postfix.Available()
+	default:
 		return false, fmt.Errorf("unknown condition %s", name)
 	}
-	err := exec.Command("unshare", "-Urm", "sh", "-c", "mkdir -p \"$0\" && mount -t tmpfs tmpfs \"$0\"", os.TempDir()).Run()
 	if err != nil && os.Getenv("CI") == "true" {
-		return false, fmt.Errorf("unshare and mount: %w", err)
+		return false, fmt.Errorf("%s: %w", name, err)
 	}
 	return err == nil, nil
 }

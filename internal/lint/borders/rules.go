@@ -75,7 +75,7 @@ var unguarded = []string{"math/rand"}
 
 // testOnly packages serve tests: only test files import them, and they may
 // make random choices that can be repeated.
-var testOnly = []string{"internal/firstimpl", "internal/store/crashfs", "internal/testnet/freeport"}
+var testOnly = []string{"internal/firstimpl", "internal/store/crashfs", "internal/testnet/freeport", "internal/testnet/postfix"}
 
 // exempt packages are tools of development and belong to no room.
 var exempt = []string{"internal/lint"}
