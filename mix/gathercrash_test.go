@@ -97,7 +97,10 @@ func (x mailLog) Deliver(ctx context.Context, items iter.Seq[delivery.Item], don
 // delivery and its note of it; then it is the same mail.
 func TestGatherCrash(t *testing.T) {
 	for _, how := range []string{"clear", "sealed"} {
-		t.Run(how, func(t *testing.T) { testGatherCrash(t, how, max(1, *kills/10)) })
+		t.Run(how, func(t *testing.T) {
+			t.Parallel() // with the other one
+			testGatherCrash(t, how, max(1, *kills/8))
+		})
 	}
 }
 

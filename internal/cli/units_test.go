@@ -12,10 +12,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"testing/iotest"
-	"time"
 
 	"mixminion/client"
 	"mixminion/internal/config"
@@ -123,65 +121,6 @@ func TestReadMessage(t *testing.T) {
 	}
 }
 
-func TestDemoText(t *testing.T) {
-	for _, size := range []sizeFlag{1, 2, 64, 65, 66, 100 << 10} {
-		d := &demo{streams: &streams{in: strings.NewReader("not read")}, demoOptions: demoOptions{size: size}}
-		body, err := d.text()
-		if err != nil || len(body) != int(size) || body[len(body)-1] != '\n' {
-			t.Errorf("%d bytes wanted: %d, %v", size, len(body), err)
-		}
-	}
-	for in, want := range map[string]string{"": demoText, "a line\n": "a line\n"} {
-		d := &demo{streams: &streams{in: strings.NewReader(in)}}
-		if body, err := d.text(); err != nil || string(body) != want {
-			t.Errorf("%q: %q, %v", in, body, err)
-		}
-	}
-	d := &demo{streams: &streams{in: zeros{}}}
-	if _, err := d.text(); err == nil || !strings.Contains(err.Error(), "standard input is longer than 16 MB") {
-		t.Error(err)
-	}
-}
-
-// zeros never ends.
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) { return len(p), nil }
-
-func TestDemoShow(t *testing.T) {
-	long := strings.Repeat(strings.Repeat("x", 59)+"\n", 30)
-	for in, want := range map[string]string{
-		"":                     "",
-		"one":                  "  | one\n",
-		"one\ntwo\n":           "  | one\n  | two\n",
-		"one\r\n\r\ntwo\r\n":   "  | one\n  | \n  | two\n",
-		"percent %s %d\n":      "  | percent %s %d\n",
-		long[:shownBody]:       strings.Repeat("  | "+strings.Repeat("x", 59)+"\n", 20),
-		long[:shownBody] + "x": strings.Repeat("  | "+strings.Repeat("x", 59)+"\n", 20) + "  | [1 byte more]\n",
-		long:                   strings.Repeat("  | "+strings.Repeat("x", 59)+"\n", 20) + "  | [600 bytes more]\n",
-	} {
-		var out bytes.Buffer
-		d := &demo{streams: &streams{out: &out}}
-		d.show([]byte(in))
-		if out.String() != want {
-			t.Errorf("%q is shown as %q", in, out.String())
-		}
-	}
-}
-
-func TestDemoRefuses(t *testing.T) {
-	for want, o := range map[string]demoOptions{
-		"--servers: a path needs 4 different mixes, and there are names for 24": {servers: len(testnet.Names) + 1},
-		"--servers: ": {servers: minDemoMixes - 1},
-		"--size: the exits of the demo take at most 16M": {servers: minDemoMixes, size: testnet.MaximumSize + 1},
-	} {
-		d := &demo{streams: &streams{}, demoOptions: o}
-		if err := d.run(t.Context()); err == nil || !strings.HasPrefix(err.Error(), want) {
-			t.Errorf("%+v: %v", o, err)
-		}
-	}
-}
-
 func TestSay(t *testing.T) {
 	var errOut bytes.Buffer
 	s := &streams{err: &errOut}
@@ -212,86 +151,6 @@ func TestDescribe(t *testing.T) {
 				t.Errorf("%q does not say %q", errOut.String(), want)
 			}
 		}
-	}
-}
-
-func TestProgress(t *testing.T) {
-	var out bytes.Buffer
-	p := &progress{w: &out}
-	p.Wrapped(1, minShown-1) // too little to wait for
-	p.clear()
-	if out.Len() > 0 {
-		t.Errorf("shown %q", out.String())
-	}
-	const total = 1000
-	for i := range total {
-		p.Wrapped(i+1, total)
-	}
-	text := out.String()
-	if !strings.HasPrefix(text, "\rWrapping packets: 1 of 1000 ") || !strings.HasSuffix(text, "\rWrapping packets: 1000 of 1000 ") {
-		t.Errorf("shown %q", text)
-	}
-	out.Reset()
-	p.clear()
-	p.clear()
-	if out.String() != "\r\x1b[K" {
-		t.Errorf("cleared with %q", out.String())
-	}
-	out.Reset()
-	p.Sent(total, total)
-	if out.String() != "\rSending packets: 1000 of 1000 " {
-		t.Errorf("shown %q", out.String())
-	}
-}
-
-// A line is not written again at once, unless it is the last one.
-func TestProgressIsCalm(t *testing.T) {
-	var out bytes.Buffer
-	p := &progress{w: &out, last: time.Now().Add(time.Hour)}
-	p.Sent(1, 10)
-	p.Sent(9, 10)
-	if out.Len() > 0 {
-		t.Errorf("shown %q", out.String())
-	}
-	p.Sent(10, 10)
-	if out.Len() == 0 {
-		t.Error("the end is not shown")
-	}
-}
-
-func TestProgressFromManyGoroutines(t *testing.T) {
-	var out bytes.Buffer
-	p := &progress{w: &out}
-	var wg sync.WaitGroup
-	for i := range 8 {
-		wg.Go(func() {
-			p.Wrapped(i+1, 8)
-			p.Sent(i+1, 8)
-			p.clear()
-		})
-	}
-	wg.Wait()
-	if !strings.HasSuffix(out.String(), "\x1b[K") {
-		t.Errorf("left %q", out.String())
-	}
-}
-
-func TestProgressOnlyOnTerminals(t *testing.T) {
-	file, err := os.Create(filepath.Join(t.TempDir(), "errors"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	for _, s := range []*streams{{err: new(bytes.Buffer)}, {err: file}, {err: file, quiet: true}} {
-		p := newProgress(s)
-		p.Wrapped(10, 10)
-		p.clear()
-		if p.w != nil {
-			t.Errorf("progress is shown on %T", s.err)
-		}
-	}
-	if isTerminal(nil) || isTerminal(file) || isTerminal((*os.File)(nil)) {
-		t.Error("taken for a terminal")
 	}
 }
 
