@@ -80,5 +80,6 @@ func (m *Mix) mixOnce() error {
 	m.counts.mixed.Add(uint64(len(moves)))
 	m.cfg.Watch(Batch{Left: len(moves), Kept: len(pool) - len(moves)})
 	m.dispatch.wakeUp()
+	m.noteDrained()
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -53,6 +54,21 @@ type testClock struct {
 	*clock.Manual
 	mu    sync.Mutex
 	timer map[time.Duration]int
+	set   time.Duration // how far it was set forth
+}
+
+// Now implements clock.Clock.
+func (c *testClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.Manual.Now().Add(c.set)
+}
+
+// jump sets the clock forth or back. As with the system's clock, that moves no timer.
+func (c *testClock) jump(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.set += d
 }
 
 func newTestClock(now time.Time) *testClock {
@@ -234,6 +250,9 @@ type rig struct {
 }
 
 const testInterval = 5 * time.Minute
+
+// everyHour is a schedule, of some weeks, for tests in which nothing is to be given up. It is not to be taken for the hour of the maintenance.
+var everyHour = slices.Repeat(mix.Schedule{59 * time.Minute}, 1000)
 
 // newRig prepares a mix that has keys already. change may alter its configuration.
 func newRig(t *testing.T, change func(*mix.Config)) *rig {

@@ -92,7 +92,7 @@ func TestReplyBlocksWorkToTheirLastHour(t *testing.T) {
 // certificate that is valid, and the next day another one.
 func TestKeysOverAYear(t *testing.T) {
 	t.Parallel()
-	seeds := uint64(3)
+	seeds := uint64(2)
 	if underRace {
 		seeds = 1
 	}

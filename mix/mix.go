@@ -48,7 +48,8 @@ type Mix struct {
 	ended   chan struct{} // closed when Run is over
 	server  atomic.Pointer[mmtp.Server]
 
-	draining atomic.Bool
+	draining atomic.Bool // drain.on, for those who ask often
+	drain    drain
 
 	replies sync.Mutex // held while a reply is sent
 	blocks  blockLogs  // guarded by replies

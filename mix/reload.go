@@ -113,10 +113,6 @@ func (m *Mix) runErrands(ctx context.Context, until <-chan time.Time) bool {
 	}
 }
 
-// Drain has the mix take no more packets (their senders keep them and try again), or take them again. What it holds goes on by the same rules
-// as ever: what the pool always keeps stays, unless dummies of the mix's own take its place.
-func (m *Mix) Drain(on bool) { m.draining.Store(on) }
-
 // FlushQueues has everything that waits for a next hop or an exit tried at once instead of at its time. It is no short cut through the
 // pool: what has not been mixed stays there.
 func (m *Mix) FlushQueues() {

@@ -194,7 +194,7 @@ func TestDrain(t *testing.T) {
 	p, digest := r.relayed(next.Node)
 	r.mustSend(p)
 	r.mix.Drain(true)
-	if st := r.mix.Status(); !st.Draining || st.Empty {
+	if st := r.mix.Status(); !st.Draining || st.Drained {
 		t.Errorf("%+v", st)
 	}
 	q, _ := r.relayed(next.Node)
@@ -202,10 +202,14 @@ func TestDrain(t *testing.T) {
 		t.Error(err)
 	}
 	r.mixOnce()
-	eventually(t, "what it holds goes on", func() bool { return next.times(digest) == 1 && r.mix.Status().Empty })
+	eventually(t, "what it holds goes on", func() bool { return next.times(digest) == 1 })
+	eventually(t, "it says that it is drained", func() bool {
+		r.mixOnce()
+		return r.mix.Status().Drained
+	})
 	r.mix.Drain(false)
 	r.mustSend(q)
-	if st := r.mix.Status(); st.Draining || st.Empty {
+	if st := r.mix.Status(); st.Draining || st.Drained {
 		t.Errorf("%+v", st)
 	}
 }

@@ -25,7 +25,7 @@ type Status struct {
 	// LegacyIncoming and LegacyOutgoing tell that there are links of TLS 1.0, from and to mixes of series 0.0.8.
 	LegacyIncoming, LegacyOutgoing bool
 	Draining                       bool
-	Empty                          bool // while it drains: nothing is left
+	Drained                        bool // it drains, and all packets of others have left
 	Full                           bool // packets are rejected for want of room on the disk
 	Publishes                      int  // directory servers to publish to
 	// Directory is the day of the directory that the mix holds; zero if it has none.
@@ -60,10 +60,9 @@ func (m *Mix) Status() Status {
 		LegacyIncoming: m.cfg.LegacyIncoming, LegacyOutgoing: m.cfg.LegacyOutgoing,
 		Draining: m.draining.Load(), Publishes: len(m.cfg.PublishTo),
 	}
-	waiting, held, notes := 0, 0, 0
+	waiting, held := 0, 0
 	for _, q := range m.store.Queues() {
 		if q.Name == finishedQueue {
-			notes += q.Count
 			continue
 		}
 		waiting += q.Count
@@ -77,7 +76,7 @@ func (m *Mix) Status() Status {
 	}
 	st.Waiting, st.Held = roundUp(waiting, stepPackets), roundUp(held, stepPackets)
 	st.Full = !m.store.Room()
-	st.Empty = st.Draining && m.store.Usage().Packets <= notes
+	st.Drained = m.drained()
 	if server := m.server.Load(); server != nil {
 		st.Connections = roundUp(server.Connections(), stepConnections)
 	}

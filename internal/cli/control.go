@@ -170,10 +170,10 @@ func sayMix(say func(string, ...any), m *mix.Status) {
 		say("LegacyTLS is on: it sends to mixes of series 0.0.8 over TLS 1.0.")
 	}
 	switch {
-	case m.Empty:
-		say("It takes no more packets, and holds none.")
+	case m.Drained:
+		say("It takes no more packets, and those of others have all left: it can be stopped for as long as you like.")
 	case m.Draining:
-		say("It takes no more packets.")
+		say("It takes no more packets, and may still hold some of others.")
 	}
 	if m.Full {
 		say("It rejects packets, since there is no room for them: raise MaxDisk, or make room on the disk.")
