@@ -16,6 +16,7 @@ import (
 	"mixminion/message"
 	"mixminion/message/keyring"
 	"mixminion/mmtp"
+	"mixminion/packet"
 )
 
 // MaxRetry is the longest time that a server keeps trying to pass a packet on; every hop of a path must be valid that much longer.
@@ -72,9 +73,9 @@ func (c *Client) path(parts ...string) string {
 	return filepath.Join(append([]string{c.home}, parts...)...)
 }
 
-// transport returns an MMTP client; the caller closes it.
-func (c *Client) transport() *mmtp.Client {
-	return mmtp.NewClient(mmtp.ClientConfig{Now: c.clock.Now, ConnectTimeout: c.opts.Connect})
+// transport returns an MMTP client; the caller closes it. legacy says to which servers legacy links may be made; nil means to none.
+func (c *Client) transport(legacy func(packet.Hop) bool) *mmtp.Client {
+	return mmtp.NewClient(mmtp.ClientConfig{Now: c.clock.Now, ConnectTimeout: c.opts.Connect, Legacy: legacy})
 }
 
 // Keyring reads the keyring. Without a file it returns an empty one. A wrong password gives keyring.ErrPassword.

@@ -59,7 +59,7 @@ func (c *Client) Pick(dummies []packet.Hop, skip func(id string) bool) ([]Picked
 		if next == len(dummies) {
 			return picked, nil
 		}
-		first, _, p, err := readQueueFile(c.path(queueDir, id))
+		p, _, err := readQueueFile(c.path(queueDir, id))
 		if err != nil {
 			continue // inspect-queue tells of it
 		}
@@ -67,7 +67,7 @@ func (c *Client) Pick(dummies []packet.Hop, skip func(id string) bool) ([]Picked
 		if err := os.Rename(c.path(queueDir, id), c.path(queueDir, id+triedSuffix)); err != nil {
 			return picked, fmt.Errorf("mark packet as tried: %w", explain(err))
 		}
-		picked[next] = PickedPacket{ID: id + triedSuffix, PreparedPacket: PreparedPacket{First: first, Packet: p}}
+		picked[next] = PickedPacket{ID: id + triedSuffix, PreparedPacket: p}
 		next++
 	}
 	for _, id := range names {
@@ -77,13 +77,13 @@ func (c *Client) Pick(dummies []packet.Hop, skip func(id string) bool) ([]Picked
 		if !strings.HasSuffix(id, triedSuffix) {
 			continue
 		}
-		first, _, p, err := readQueueFile(c.path(queueDir, id))
+		p, _, err := readQueueFile(c.path(queueDir, id))
 		if err != nil {
 			continue
 		}
 		for i := next; i < len(dummies); i++ {
-			if picked[i].ID == "" && dummies[i] == first {
-				picked[i] = PickedPacket{ID: id, PreparedPacket: PreparedPacket{First: first, Packet: p}}
+			if picked[i].ID == "" && dummies[i] == p.First {
+				picked[i] = PickedPacket{ID: id, PreparedPacket: p}
 				break
 			}
 		}
@@ -150,7 +150,7 @@ const usualInfoLen = 24
 
 // Dummy makes a packet that goes nowhere: it ends in DROP (minion-spec 3.2.1.1). Its path is chosen by the law for a short mail, so that
 // nothing on the way to the first server, nor the choice of that server, tells it from a packet with a mail in it. Only if no server
-// that is known delivers mail, the last one is any.
+// that is known delivers mail, the last one is any. No dummy begins with a legacy link, whatever spec says.
 func (c *Client) Dummy(spec path.Spec) (PreparedPacket, error) {
 	m := Message{To: Address{Type: packet.TypeDrop}, Path: spec}
 	e, err := m.encode()
@@ -174,5 +174,5 @@ func (c *Client) Dummy(spec path.Spec) (PreparedPacket, error) {
 	if err != nil {
 		return PreparedPacket{}, fmt.Errorf("wrap dummy: %w", err)
 	}
-	return PreparedPacket{First: leg1[0].Hop, Route: paths[0].String(), Packet: p}, nil
+	return newPrepared(paths[0], p), nil
 }

@@ -11,11 +11,13 @@ import (
 )
 
 // Probe connects to a server, without any mix in between, and returns the keyid that it proves to have. If to.KeyID is not zero it
-// must be that one, or the error wraps mmtp.ErrKeyID. The server, and whoever watches the user's line, learns that the user asked.
-func (c *Client) Probe(ctx context.Context, to packet.Hop) (crypt.KeyID, error) {
-	link := c.transport()
-	defer link.Close()
-	return link.Probe(ctx, to)
+// must be that one, or the error wraps mmtp.ErrKeyID. legacy says that the user has named a server whose descriptor does not say that it
+// speaks TLS 1.3, so that a legacy link may be made. The server, and whoever watches the user's line, learns that the user asked.
+func (c *Client) Probe(ctx context.Context, to packet.Hop, legacy bool) (crypt.KeyID, error) {
+	l, e := c.newLinks(), entry{to, legacy}
+	defer l.close()
+	id, err := l.to(e).Probe(ctx, to)
+	return id, e.explain(err)
 }
 
 // CountPackets returns how many packets a message takes, without choosing paths for them.

@@ -128,8 +128,9 @@ func (c *Client) stampQueue() { _ = os.Chtimes(c.path(queueDir), c.today(), c.to
 // A queueFile is a file of the queue that should hold a packet.
 type queueFile struct {
 	QueuedPacket
-	path string
-	err  error // why it cannot be used
+	legacy bool // PreparedPacket.Legacy
+	path   string
+	err    error // why it cannot be used
 }
 
 // queueFiles reads all of the queue.
@@ -171,7 +172,9 @@ func (c *Client) queueFiles() (files []queueFile, err error) {
 		if isOld && slices.Contains(names, filepath.Join(top, takenOver(f.ID))) {
 			continue // a crash came between the two
 		}
-		f.First, f.Day, _, f.err = readQueueFile(name)
+		var p PreparedPacket
+		p, f.Day, f.err = readQueueFile(name)
+		f.First, f.legacy = p.First, p.Legacy
 		if errors.Is(f.err, fs.ErrNotExist) {
 			continue
 		}

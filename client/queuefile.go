@@ -18,7 +18,7 @@ import (
 // A packet in the queue is a file:
 //
 //	magic     8 bytes, "MIXQUEUE"
-//	version   1 byte, 1
+//	version   1 byte: 1, or 2 for a packet that may go over a legacy link (PreparedPacket.Legacy)
 //	day       4 bytes, big-endian: days since 1970-01-01 (UTC)
 //	hop       1 byte length, then the first hop as FWD/HOST routing information (minion-spec 3.2.1.1)
 //	packet    32 KB
@@ -26,6 +26,7 @@ import (
 const (
 	queueMagic    = "MIXQUEUE"
 	queueVersion  = 1
+	queueLegacy   = 2
 	queueHeadLen  = len(queueMagic) + 1 + 4 + 1
 	maxHopLen     = 255
 	maxQueueFile  = queueHeadLen + maxHopLen + packet.Size + crc32.Size
@@ -46,7 +47,11 @@ func formatQueueFile(p PreparedPacket, day time.Time) ([]byte, error) {
 		return nil, fmt.Errorf("the name of the first hop has %d characters", len(p.First.Host))
 	}
 	b := append(make([]byte, 0, maxQueueFile), queueMagic...)
-	b = append(b, queueVersion)
+	if p.Legacy {
+		b = append(b, queueLegacy)
+	} else {
+		b = append(b, queueVersion)
+	}
 	b = binary.BigEndian.AppendUint32(b, uint32(day.Unix()/secondsPerDay))
 	b = append(b, byte(len(hop)))
 	b = append(b, hop...)
@@ -54,41 +59,43 @@ func formatQueueFile(p PreparedPacket, day time.Time) ([]byte, error) {
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli)), nil
 }
 
-// parseQueueFile returns the packet's first hop and day, and the packet, which lies in data.
-func parseQueueFile(data []byte) (hop packet.Hop, day time.Time, p *packet.Packet, err error) {
+// parseQueueFile returns the packet, which lies in data, and the day.
+func parseQueueFile(data []byte) (p PreparedPacket, day time.Time, err error) {
+	var none PreparedPacket
 	if len(data) < queueHeadLen || string(data[:len(queueMagic)]) != queueMagic {
-		return hop, day, nil, ErrDamaged
+		return none, day, ErrDamaged
 	}
-	if data[len(queueMagic)] > queueVersion {
-		return hop, day, nil, ErrOtherVersion
+	version := data[len(queueMagic)]
+	if version > queueLegacy {
+		return none, day, ErrOtherVersion
 	}
 	head, rest := data[:queueHeadLen], data[queueHeadLen:]
 	hopLen := int(head[queueHeadLen-1])
-	if head[len(queueMagic)] != queueVersion || len(rest) != hopLen+packet.Size+crc32.Size {
-		return hop, day, nil, ErrDamaged
+	if version < queueVersion || len(rest) != hopLen+packet.Size+crc32.Size {
+		return none, day, ErrDamaged
 	}
 	end := len(data) - crc32.Size
 	if crc32.Checksum(data[:end], castagnoli) != binary.BigEndian.Uint32(data[end:]) {
-		return hop, day, nil, ErrDamaged
+		return none, day, ErrDamaged
 	}
-	hop, err = packet.ParseHop(packet.TypeFwdHost, rest[:hopLen])
-	if err != nil {
-		return hop, day, nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	p.Legacy, p.Packet = version == queueLegacy, (*packet.Packet)(rest[hopLen:])
+	if p.First, err = packet.ParseHop(packet.TypeFwdHost, rest[:hopLen]); err != nil {
+		return none, day, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	days := binary.BigEndian.Uint32(head[len(queueMagic)+1:])
-	return hop, time.Unix(int64(days)*secondsPerDay, 0).UTC(), (*packet.Packet)(rest[hopLen:]), nil
+	return p, time.Unix(int64(days)*secondsPerDay, 0).UTC(), nil
 }
 
 // readQueueFile reads and checks a file of the queue. The errors are fs.ErrNotExist when it was sent or removed meanwhile, ErrDamaged,
 // ErrOtherVersion, ErrOldForm, or one of the operating system.
-func readQueueFile(name string) (hop packet.Hop, day time.Time, p *packet.Packet, err error) {
+func readQueueFile(name string) (p PreparedPacket, day time.Time, err error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return hop, day, nil, err
+		return p, day, err
 	}
 	data, err := io.ReadAll(io.LimitReader(f, pickle.MaxLen+1))
 	if err = errors.Join(err, f.Close()); err != nil {
-		return hop, day, nil, err
+		return p, day, err
 	}
 	if strings.HasPrefix(filepath.Base(name), oldPrefix) {
 		return parseOldQueueFile(data)

@@ -40,9 +40,19 @@ func reseal(data []byte) []byte {
 
 func TestQueueFile(t *testing.T) {
 	p, data := someQueueFile(t)
-	hop, when, pk, err := parseQueueFile(data)
-	if err != nil || hop != p.First || *pk != *p.Packet || !when.Equal(someDay) {
-		t.Errorf("hop %v, day %v: %v", hop, when, err)
+	for _, p.Legacy = range []bool{false, true} {
+		data, err := formatQueueFile(p, someDay)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, when, err := parseQueueFile(data)
+		if err != nil || got.First != p.First || got.Legacy != p.Legacy || *got.Packet != *p.Packet || !when.Equal(someDay) {
+			t.Errorf("hop %v, legacy %v, day %v: %v", got.First, got.Legacy, when, err)
+		}
+	}
+	// Older programs read all packets but those that may go over legacy links.
+	if data[len(queueMagic)] != 1 {
+		t.Errorf("version %d", data[len(queueMagic)])
 	}
 	p.First.Host = strings.Repeat("x", 250)
 	if _, err := formatQueueFile(p, someDay); err == nil {
@@ -68,7 +78,7 @@ func TestQueueFileMalformed(t *testing.T) {
 		"long":            {func(d []byte) []byte { return append(d, 0) }, ErrDamaged},
 		"no magic":        {change(0, 'm'), ErrDamaged},
 		"version 0":       {func(d []byte) []byte { return reseal(change(len(queueMagic), 0)(d)) }, ErrDamaged},
-		"newer version":   {change(len(queueMagic), queueVersion+1), ErrOtherVersion},
+		"newer version":   {change(len(queueMagic), queueLegacy+1), ErrOtherVersion},
 		"day changed":     {func(d []byte) []byte { d[len(queueMagic)+2] ^= 1; return d }, ErrDamaged},
 		"packet changed":  {func(d []byte) []byte { d[len(d)/2] ^= 1; return d }, ErrDamaged},
 		"sum changed":     {func(d []byte) []byte { d[len(d)-1] ^= 1; return d }, ErrDamaged},
@@ -81,7 +91,7 @@ func TestQueueFileMalformed(t *testing.T) {
 		"magic and zeros": {func(d []byte) []byte { return append([]byte(queueMagic), make([]byte, len(d))...) }, ErrDamaged},
 	} {
 		_, data := someQueueFile(t)
-		if _, _, p, err := parseQueueFile(c.change(data)); !errors.Is(err, c.want) || p != nil {
+		if p, _, err := parseQueueFile(c.change(data)); !errors.Is(err, c.want) || p.Packet != nil || p.Legacy {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -97,6 +107,9 @@ func FuzzQueueFile(f *testing.F) {
 	_, data := someQueueFile(f)
 	f.Add(data)
 	f.Add(data[:queueHeadLen])
+	legacy := bytes.Clone(data)
+	legacy[len(queueMagic)] = queueLegacy
+	f.Add(reseal(legacy))
 	f.Add(reseal(withoutHost(bytes.Clone(data))))
 	f.Add([]byte(queueMagic))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -104,20 +117,20 @@ func FuzzQueueFile(f *testing.F) {
 		if len(data) >= queueHeadLen+crc32.Size {
 			data = reseal(data)
 		}
-		hop, when, p, err := parseQueueFile(data)
+		p, when, err := parseQueueFile(data)
 		if err != nil {
-			if p != nil || !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrOtherVersion) {
+			if p.Packet != nil || !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrOtherVersion) {
 				t.Fatal(err)
 			}
 			return
 		}
-		again, err := formatQueueFile(PreparedPacket{First: hop, Packet: p}, when)
+		again, err := formatQueueFile(p, when)
 		if err != nil {
 			t.Fatal(err)
 		}
-		hop2, when2, p2, err := parseQueueFile(again)
-		if err != nil || hop2 != hop || !when2.Equal(when) || *p2 != *p {
-			t.Fatalf("%v became %v: %v", hop, hop2, err)
+		p2, when2, err := parseQueueFile(again)
+		if err != nil || p2.First != p.First || p2.Legacy != p.Legacy || !when2.Equal(when) || *p2.Packet != *p.Packet {
+			t.Fatalf("%v became %v: %v", p.First, p2.First, err)
 		}
 	})
 }
@@ -152,7 +165,7 @@ func TestReadQueueFileBounded(t *testing.T) {
 	if err := os.Truncate(name, 1<<40); err != nil { // a sparse file
 		t.Fatal(err)
 	}
-	if _, _, _, err := readQueueFile(name); !errors.Is(err, ErrDamaged) {
+	if _, _, err := readQueueFile(name); !errors.Is(err, ErrDamaged) {
 		t.Error(err)
 	}
 }

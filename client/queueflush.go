@@ -13,9 +13,11 @@ import (
 
 // FlushResult is what became of the packets that were to be sent.
 type FlushResult struct {
-	Sent    int     // the network has them, and they are out of the queue
-	Kept    int     // could not be sent; they stay in the queue
-	Causes  []error // why not: one for each server
+	Sent   int     // the network has them, and they are out of the queue
+	Kept   int     // could not be sent; they stay in the queue
+	Causes []error // why not: one for each server
+	// Legacy are servers to which links of TLS 1.0 were tried, as paths name them.
+	Legacy  []packet.Hop
 	Damaged []error // files that no packet can be read from, or that could not be deleted after their packet was sent
 }
 
@@ -53,14 +55,14 @@ func (c *Client) Flush(ctx context.Context, only func(QueuedPacket) bool, max in
 	list := make([]outgoing, len(chosen))
 	for i, f := range chosen {
 		list[i] = outgoing{
-			first: f.First,
+			first: entry{f.First, f.legacy},
 			load: func() (*packet.Packet, error) {
-				_, _, p, err := readQueueFile(f.path)
+				p, _, err := readQueueFile(f.path)
 				if err != nil {
 					f.err = err
 					return nil, f.problem()
 				}
-				return p, nil
+				return p.Packet, nil
 			},
 			taken: func() {
 				if err := removeQueueFile(f.path); err != nil {
@@ -71,9 +73,9 @@ func (c *Client) Flush(ctx context.Context, only func(QueuedPacket) bool, max in
 			},
 		}
 	}
-	unsent, causes := c.handOver(ctx, list, w)
-	result.Kept, result.Causes = len(unsent), causes
-	result.Sent = len(list) - len(unsent)
+	done := c.handOver(ctx, list, w)
+	result.Kept, result.Causes, result.Legacy = len(done.unsent), done.causes, done.legacy
+	result.Sent = len(list) - len(done.unsent)
 	if result.Sent > 0 {
 		_ = durable.SyncDir(c.path(queueDir)) // else a power loss may bring packets back, which does no harm
 		c.stampQueue()

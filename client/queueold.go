@@ -31,27 +31,30 @@ const (
 // ErrOldForm says that a file of the queue should be of Mixminion 0.0.8 and is not in the form that it uses, or damaged.
 var ErrOldForm = errors.New("it is not as Mixminion 0.0.8 writes such files; send it with the version that wrote it, or delete it")
 
-// parseOldQueueFile returns what a file msg_X holds. The packet lies in data.
-func parseOldQueueFile(data []byte) (hop packet.Hop, day time.Time, p *packet.Packet, err error) {
+// parseOldQueueFile returns what a file msg_X holds. The packet lies in data. Nothing says whether its path named the first hop, so it goes
+// over no legacy link.
+func parseOldQueueFile(data []byte) (p PreparedPacket, day time.Time, err error) {
 	v, err := pickle.Load(data)
 	if err != nil {
-		return hop, day, nil, ErrOldForm
+		return p, day, ErrOldForm
 	}
 	tuple, ok := v.([]any)
 	if !ok || len(tuple) != 4 {
-		return hop, day, nil, ErrOldForm
+		return p, day, ErrOldForm
 	}
 	mark, ok1 := tuple[0].([]byte)
 	raw, ok2 := tuple[1].([]byte)
 	first, ok3 := tuple[2].(*pickle.Object)
 	queued, ok4 := tuple[3].(int)
 	if !ok1 || !ok2 || !ok3 || !ok4 || string(mark) != oldPacketMark || len(raw) != packet.Size || queued < 0 {
-		return hop, day, nil, ErrOldForm
+		return p, day, ErrOldForm
 	}
-	if hop, err = oldHop(first); err != nil {
-		return hop, day, nil, err
+	hop, err := oldHop(first)
+	if err != nil {
+		return p, day, err
 	}
-	return hop, time.Unix(int64(queued), 0).UTC().Truncate(24 * time.Hour), (*packet.Packet)(raw), nil
+	day = time.Unix(int64(queued), 0).UTC().Truncate(24 * time.Hour)
+	return PreparedPacket{First: hop, Packet: (*packet.Packet)(raw)}, day, nil
 }
 
 // oldHop reads an object of Mixminion 0.0.8 that says where a packet goes.
@@ -98,11 +101,11 @@ func (c *Client) takeOldQueue(entries []os.DirEntry) {
 
 func takeOldPacket(top, work, name string) error {
 	old := filepath.Join(top, name)
-	hop, day, p, err := readQueueFile(old)
+	p, day, err := readQueueFile(old)
 	if err != nil {
 		return err
 	}
-	data, err := formatQueueFile(PreparedPacket{First: hop, Packet: p}, day)
+	data, err := formatQueueFile(p, day)
 	if err != nil {
 		return err
 	}

@@ -13,21 +13,21 @@ func FuzzOldQueueFile(f *testing.F) {
 	f.Add([]byte(whole))
 	f.Add([]byte(whole[packet.Size:]))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		hop, day, p, err := parseOldQueueFile(data)
+		p, day, err := parseOldQueueFile(data)
 		if err != nil {
-			if p != nil || !errors.Is(err, ErrOldForm) {
+			if p.Packet != nil || !errors.Is(err, ErrOldForm) {
 				t.Fatal(err)
 			}
 			return
 		}
 		// What is read can be kept in our own form.
-		file, err := formatQueueFile(PreparedPacket{First: hop, Packet: p}, day)
+		file, err := formatQueueFile(p, day)
 		if err != nil {
 			t.Fatal(err)
 		}
-		hop2, day2, p2, err := parseQueueFile(file)
-		if err != nil || hop2 != hop || !day2.Equal(day) || *p2 != *p {
-			t.Fatalf("%v, %v became %v, %v: %v", hop, day, hop2, day2, err)
+		p2, day2, err := parseQueueFile(file)
+		if err != nil || p.Legacy || p2.Legacy || p2.First != p.First || !day2.Equal(day) || *p2.Packet != *p.Packet {
+			t.Fatalf("%v, %v became %v, %v: %v", p.First, day, p2.First, day2, err)
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"mixminion/internal/uniform"
 	"mixminion/message"
+	"mixminion/mmtp"
 	"mixminion/packet"
 	"mixminion/path"
 )
@@ -50,7 +51,7 @@ func (c *Client) PrepareReply(ctx context.Context, r Reply, surbs []*packet.SURB
 		}
 	}
 	paths, warnings, err := c.selectPaths(r.Path, path.Request{
-		Kind: path.Reply, From: now, Until: now.Add(MaxRetry), SURBs: surbs[:n],
+		Kind: path.Reply, From: now, Until: now.Add(MaxRetry), SURBs: surbs[:n], LegacyLinks: mmtp.LegacyAvailable,
 	})
 	if err != nil {
 		return nil, 0, err
@@ -66,7 +67,7 @@ func (c *Client) PrepareReply(ctx context.Context, r Reply, surbs []*packet.SURB
 	out.Packets, err = wrap(ctx, n, w, func(i int) (PreparedPacket, error) {
 		leg, _ := paths[i].Nodes()
 		p, err := packet.BuildReply(rand.Reader, leg, surbs[i], &enc.Payloads[order[i]])
-		return PreparedPacket{First: leg[0].Hop, Route: paths[i].String(), Packet: p}, err
+		return newPrepared(paths[i], p), err
 	})
 	if err != nil {
 		return nil, 0, err

@@ -43,7 +43,10 @@ type Prepared struct {
 
 // PreparedPacket is one packet with the server that gets it first.
 type PreparedPacket struct {
-	First  packet.Hop
+	First packet.Hop
+	// Legacy says that a link of TLS 1.0 may be made to First, if none of TLS 1.3 comes about: the user's path names it, and its descriptor
+	// does not say that it speaks TLS 1.3. Only programs that were built with the tag legacytls can make such links.
+	Legacy bool
 	Route  string // the nicknames of its path, for the user's eyes
 	Packet *packet.Packet
 }
@@ -95,6 +98,7 @@ func (c *Client) plan(m *Message, out *Prepared) ([]func() (PreparedPacket, erro
 	e.req.From = c.clock.Now()
 	e.req.Until = e.req.From.Add(MaxRetry)
 	e.req.Count = len(e.payloads)
+	e.req.LegacyLinks = mmtp.LegacyAvailable
 	paths, warnings, err := c.selectPaths(m.Path, e.req)
 	if err != nil {
 		return nil, err
@@ -125,7 +129,7 @@ func (c *Client) plan(m *Message, out *Prepared) ([]func() (PreparedPacket, erro
 			}
 			leg1, leg2 := paths[i].Nodes()
 			p, err := packet.BuildForward(rand.Reader, leg1, leg2, x, &e.payloads[i])
-			return PreparedPacket{First: leg1[0].Hop, Route: paths[i].String(), Packet: p}, err
+			return newPrepared(paths[i], p), err
 		}
 	}
 	return jobs, nil
@@ -260,14 +264,14 @@ const maxAtOnce = 8
 func (c *Client) Deliver(ctx context.Context, p *Prepared, w Watcher) error {
 	list := make([]outgoing, len(p.Packets))
 	for i, pk := range p.Packets {
-		list[i] = outgoing{first: pk.First, load: func() (*packet.Packet, error) { return pk.Packet, nil }}
+		list[i] = outgoing{first: entry{pk.First, pk.Legacy}, load: func() (*packet.Packet, error) { return pk.Packet, nil }}
 	}
-	unsent, causes := c.handOver(ctx, list, w)
-	if len(unsent) == 0 {
+	done := c.handOver(ctx, list, w)
+	if len(done.unsent) == 0 {
 		return nil
 	}
-	failure := &SendError{Total: len(p.Packets), Causes: causes}
-	for _, i := range unsent {
+	failure := &SendError{Total: len(p.Packets), Causes: done.causes}
+	for _, i := range done.unsent {
 		failure.Unsent = append(failure.Unsent, p.Packets[i])
 	}
 	return failure
@@ -275,34 +279,41 @@ func (c *Client) Deliver(ctx context.Context, p *Prepared, w Watcher) error {
 
 // An outgoing packet is read when its turn comes.
 type outgoing struct {
-	first packet.Hop
+	first entry
 	load  func() (*packet.Packet, error)
 	taken func() // called when the server has it; may be nil
 }
 
-// handOver hands packets to their first servers, to several at once. It returns the indexes of those that were not taken, and for each
-// server that has not taken all of its packets the reason.
-func (c *Client) handOver(ctx context.Context, list []outgoing, w Watcher) (unsent []int, causes []error) {
-	groups := map[packet.Hop][]int{}
-	var order []packet.Hop
+// handedOver is what became of some outgoing packets.
+type handedOver struct {
+	unsent []int        // the indexes of those that were not taken
+	causes []error      // why: one for each server that has not taken all of its packets
+	legacy []packet.Hop // servers to which legacy links were tried
+}
+
+// handOver hands packets to their first servers, to several at once.
+func (c *Client) handOver(ctx context.Context, list []outgoing, w Watcher) handedOver {
+	groups := map[entry][]int{}
+	var order []entry
 	for i, out := range list {
 		if groups[out.first] == nil {
 			order = append(order, out.first)
 		}
 		groups[out.first] = append(groups[out.first], i)
 	}
-	link := c.transport()
-	defer link.Close()
+	links := c.newLinks()
+	defer links.close()
 
+	var result handedOver
 	var mu sync.Mutex
 	var sent atomic.Int64
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, maxAtOnce)
-	for _, hop := range order {
+	for _, e := range order {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			left, err := sendGroup(ctx, link, hop, list, groups[hop], func() {
+			left, err := sendGroup(ctx, links.to(e), e.hop, list, groups[e], func() {
 				if d := int(sent.Add(1)); w != nil {
 					w.Sent(d, len(list))
 				}
@@ -310,13 +321,14 @@ func (c *Client) handOver(ctx context.Context, list []outgoing, w Watcher) (unse
 			if len(left) > 0 {
 				mu.Lock()
 				defer mu.Unlock()
-				unsent = append(unsent, left...)
-				causes = append(causes, err)
+				result.unsent = append(result.unsent, left...)
+				result.causes = append(result.causes, e.explain(err))
 			}
 		})
 	}
 	wg.Wait()
-	return unsent, causes
+	result.legacy = links.tried
+	return result
 }
 
 // sendGroup sends the packets of list that group names over one link, and returns those that the server did not take.

@@ -10,6 +10,7 @@ import (
 
 	"mixminion/directory"
 	"mixminion/internal/store/durable"
+	"mixminion/mmtp"
 	"mixminion/path"
 )
 
@@ -176,6 +177,9 @@ func (c *Client) selectPaths(spec path.Spec, req path.Request) ([]path.Path, []p
 	req.BlockServers, req.BlockEntries, req.BlockExits = c.opts.BlockServers, c.opts.BlockEntries, c.opts.BlockExits
 	req.Links = directory.MMTPProtocols(!c.opts.NoIPv4, c.opts.NoIPv4)
 	paths, warnings, err := path.Select(rand.Reader, servers, spec, req)
+	if errors.Is(err, path.ErrLegacyEntry) && !mmtp.LegacyAvailable {
+		err = fmt.Errorf("%w; %w", err, mmtp.ErrNoLegacy)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("choose a path: %w", err)
 	}

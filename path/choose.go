@@ -107,9 +107,9 @@ func (c *chooser) checkFixed() error {
 			return fmt.Errorf("%w: %s cannot be the first hop, because it takes no connections over %s",
 				ErrNotUsable, a.Nickname, c.req.links())
 		}
-		if i == 0 && c.req.Kind != SURB && !a.AcceptsTLS13() {
-			return fmt.Errorf("%w: %s cannot be the first hop, because it takes no links of TLS 1.3, as mixes of series 0.0.8 do not; "+
-				"name another one in front of it", ErrNotUsable, a.Nickname)
+		if i == 0 && !c.req.canEnterNamed(a.Descriptor) {
+			return fmt.Errorf("%w: %s cannot be the first hop, because %w; name another one in front of it",
+				ErrNotUsable, a.Nickname, ErrLegacyEntry)
 		}
 		to := c.next
 		if i+1 < len(c.slots) {

@@ -20,6 +20,7 @@ var (
 	ErrNoExit        = errors.New("no usable server can deliver this message")
 	ErrRelay         = errors.New("servers cannot relay to each other")
 	ErrNoPath        = errors.New("no path satisfies the specification")
+	ErrLegacyEntry   = errors.New("it takes no links of TLS 1.3, as mixes of series 0.0.8 do not")
 )
 
 // A Request says what paths are for. From and Until are always needed, the rest as it applies.
@@ -52,6 +53,10 @@ type Request struct {
 	// IPv4 only. Users who can make both are better off with the default: the fewer users differ, the less a first hop says of them.
 	// Not for SURB, whose first hop is reached by other mixes and must always have IPv4.
 	Links []string
+
+	// LegacyLinks says that the user's program can make links of TLS 1.0, so that a path may begin, with a Warning, at a server without TLS
+	// 1.3 if the specification names it. Without it such a path is refused, with ErrLegacyEntry. Random first hops have TLS 1.3 in any case.
+	LegacyLinks bool
 
 	// Count is the number of paths; 0 means one, or one for each of SURBs.
 	Count int
@@ -92,6 +97,12 @@ func (r *Request) canEnter(d *directory.Descriptor) bool {
 		return d.AcceptsConnections()
 	}
 	return d.AcceptsConnections(r.Links...)
+}
+
+// canEnterNamed reports whether a path can begin at d, which takes connections, if the specification names it: where there is no TLS 1.3,
+// the user must be able to make links without it. A reply block's maker makes no link to it.
+func (r *Request) canEnterNamed(d *directory.Descriptor) bool {
+	return r.Kind == SURB || d.AcceptsTLS13() || r.LegacyLinks && d.AcceptsTLS(directory.TLSLegacy)
 }
 
 // links names what the first hop must take, for people.

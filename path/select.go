@@ -28,8 +28,9 @@ import (
 //
 // Links that descriptors rule out are never used (path-spec 2.3): a server that is reached over IPv6 only comes only behind one that dials
 // IPv6, and two servers that follow each other have a version of TLS in common, also where the legs meet and in front of a reply block. A
-// path begins at a server with TLS 1.3; only a reply block may begin at another one that is named, as its maker makes no link to it. Allow and Deny entries are disregarded, as path-spec 2.3 says: no mix
-// has ever obeyed them, and they would let a mix choose its neighbours.
+// path begins at a server with TLS 1.3. Another one must be named; a reply block, whose maker makes no link to it, may always begin there, a
+// packet only with Request.LegacyLinks. Allow and Deny entries are disregarded, as path-spec 2.3 says: no mix has ever obeyed them, and
+// they would let a mix choose its neighbours.
 //
 // If the exit reassembles fragments, the last hop of the first path is the last hop of all of them.
 func Select(rnd io.Reader, servers []*directory.Descriptor, spec Spec, req Request) ([]Path, []Warning, error) {
@@ -279,6 +280,10 @@ func (s *selector) warn(i int, t template, hops []*server) error {
 		}
 		if i == 0 && s.noEntry[h.name] {
 			s.warnings.add(WarnBlocked, h.Nickname+" is blocked as an entry, but the path names it")
+		}
+		if i == 0 && s.req.Kind != SURB && !h.AcceptsTLS13() {
+			s.warnings.add(WarnLegacy, "the path names "+h.Nickname+" as its first mix, and links to it are of an old kind (TLS 1.0), which can be broken; "+
+				"a mix with TLS 1.3 in front of it is safer")
 		}
 		if i == len(hops)-1 && s.noExit[h.name] {
 			s.warnings.add(WarnBlocked, h.Nickname+" is blocked as an exit, but the path names it")

@@ -2,6 +2,7 @@ package path
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,4 +96,57 @@ func TestRandomPathsHeedTLS(t *testing.T) {
 	if _, _, err := Select(seeded(4), servers, Spec{}, forward()); !errors.Is(err, ErrNoPath) || !strings.Contains(err.Error(), "0 of them as the first") {
 		t.Errorf("in a network of 0.0.8 alone: %v", err)
 	}
+}
+
+// A user whose program makes legacy links may name a mix of series 0.0.8 as the first hop, and is warned. Random paths begin there no more
+// than before.
+func TestLegacyEntryMustBeNamed(t *testing.T) {
+	servers := testServers(7)
+	legacyOnly(servers[0])
+	bothKinds(servers[1])
+	servers[2].Incoming.TLS = []string{"1.1"} // neither kind
+	able := func(req Request) Request { req.LegacyLinks = true; return req }
+	for _, c := range []struct {
+		spec string
+		req  Request
+		want error
+	}{
+		{"a,b:d", able(forward()), nil},
+		{"A,b:?", able(forward()), nil},
+		{"a,b,?", able(toSURB(servers[3], 1)), nil},
+		{"a,d:b", able(forward()), ErrRelay},
+		{"c,b:d", able(forward()), ErrLegacyEntry},
+		{"a,b:d", forward(), ErrLegacyEntry},
+		{"a,b,?", toSURB(servers[3], 1), ErrLegacyEntry},
+	} {
+		paths, warnings, err := Select(seeded(1), servers, mustParse(t, c.spec), c.req)
+		if !errors.Is(err, c.want) || errors.Is(c.want, ErrLegacyEntry) && !errors.Is(err, ErrNotUsable) {
+			t.Errorf("%s: %v, want %v", c.spec, err, c.want)
+		}
+		if err == nil && (paths[0].First().Nickname != "a" || !warnsOf(warnings, WarnLegacy)) {
+			t.Errorf("%s: %v, %v", c.spec, paths[0], warnings)
+		}
+	}
+	for _, spec := range []string{"*4", "?,b:?", "~3", "?,a:b,?", "b,a:b,?"} {
+		req := able(forward())
+		req.Count = 100
+		paths, warnings, err := Select(seeded(2), servers, mustParse(t, spec), req)
+		if err != nil && !errors.Is(err, ErrNoPath) || warnsOf(warnings, WarnLegacy) {
+			t.Errorf("%s: %v, %v", spec, warnings, err)
+		}
+		for _, p := range paths {
+			if !p.First().AcceptsTLS13() {
+				t.Fatalf("%s: %v", spec, p)
+			}
+		}
+	}
+	block := able(forward())
+	block.Kind = SURB
+	if _, warnings, err := Select(seeded(3), servers, mustParse(t, "a,b,d"), block); err != nil || warnsOf(warnings, WarnLegacy) {
+		t.Errorf("a reply block: %v, %v", warnings, err)
+	}
+}
+
+func warnsOf(list []Warning, code WarningCode) bool {
+	return slices.ContainsFunc(list, func(w Warning) bool { return w.Code == code })
 }

@@ -13,6 +13,7 @@ const (
 	WarnBlocked                           // a named server is on an exclusion list
 	WarnUnknownExit                       // nobody can tell whether the last hop supports the exit type
 	WarnFamily                            // two named servers are of one family
+	WarnLegacy                            // the named first hop takes links of TLS 1.0 only
 )
 
 // A Warning tells the user what is unsafe or doubtful about the chosen paths.

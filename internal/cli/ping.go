@@ -53,16 +53,20 @@ func (u *user) pingAll(ctx context.Context, s *streams, names []string) error {
 	if err != nil {
 		return err
 	}
-	hops := make([]packet.Hop, len(names))
+	targets := make([]pinged, len(names))
 	for i, name := range names {
-		if hops[i], err = pingTarget(servers, name, time.Now()); err != nil {
+		if targets[i], err = pingTarget(servers, name, time.Now()); err != nil {
 			return err
 		}
 	}
 	s.say("%s", pingWarning)
 	for i, name := range names {
-		s.detail("Connecting to %s port %d.", hops[i].Host, hops[i].Port)
-		id, err := u.Probe(ctx, hops[i])
+		to := targets[i]
+		s.detail("Connecting to %s port %d.", to.Host, to.Port)
+		if to.legacy && mmtp.LegacyAvailable {
+			s.say("Warning: links to %s are of an old kind (TLS 1.0), which can be broken.", name)
+		}
+		id, err := u.Probe(ctx, to.Hop, to.legacy)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -88,8 +92,14 @@ func pingResult(name string, err error) string {
 	return fmt.Sprintf(">>> Couldn't connect to server: %v\n%s is down\n", err, name)
 }
 
+// pinged is what a name means to ping.
+type pinged struct {
+	packet.Hop
+	legacy bool // its descriptor does not say that it speaks TLS 1.3
+}
+
 // pingTarget finds out what a name means: first a nickname, then a file, then a host. The keyid of a host is zero: unknown.
-func pingTarget(servers []*directory.Descriptor, name string, now time.Time) (packet.Hop, error) {
+func pingTarget(servers []*directory.Descriptor, name string, now time.Time) (pinged, error) {
 	var found *directory.Descriptor
 	for _, d := range servers {
 		if d.HasNickname(name) && (found == nil || d.LiveAt(now) && (!found.LiveAt(now) || d.Published.After(found.Published))) {
@@ -98,20 +108,21 @@ func pingTarget(servers []*directory.Descriptor, name string, now time.Time) (pa
 	}
 	if found == nil {
 		if _, err := os.Stat(name); err != nil {
-			return pingHost(name)
+			hop, err := pingHost(name)
+			return pinged{Hop: hop}, err
 		}
 		text, err := readLimited(name, maxDescriptors)
 		if err != nil {
-			return packet.Hop{}, err
+			return pinged{}, err
 		}
 		if found, err = directory.ParseDescriptor(text); err != nil {
-			return packet.Hop{}, fmt.Errorf("%s is not the descriptor of a mix: %w", name, err)
+			return pinged{}, fmt.Errorf("%s is not the descriptor of a mix: %w", name, err)
 		}
 	}
 	if found.Incoming == nil {
-		return packet.Hop{}, fmt.Errorf("%s takes no connections, so it cannot be pinged", found.Nickname)
+		return pinged{}, fmt.Errorf("%s takes no connections, so it cannot be pinged", found.Nickname)
 	}
-	return found.Node().Hop, nil
+	return pinged{Hop: found.Node().Hop, legacy: !found.AcceptsTLS13()}, nil
 }
 
 // pingHost reads host, host:port, [address] or [address]:port.

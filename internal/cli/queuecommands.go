@@ -78,6 +78,9 @@ func (u *user) flush(ctx context.Context, s *streams, servers []string, max int)
 		if err != nil {
 			return err
 		}
+		for _, first := range result.Legacy {
+			s.say("Warning: the link to %s is of an old kind (TLS 1.0), which can be broken; the path names this mix.", first)
+		}
 		switch total := result.Sent + result.Kept; {
 		case total == 0:
 			s.say("No packets wait%s.", forThese(servers))

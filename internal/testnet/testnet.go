@@ -37,6 +37,8 @@ type Options struct {
 	Logger   *slog.Logger
 	// Watch, if not nil, is told of every batch.
 	Watch func(nickname string, b mix.Batch)
+	// Configure, if not nil, changes the configuration of each mix before it is opened. It is called from several goroutines.
+	Configure func(c *mix.Config)
 }
 
 // Names of the mixes, in order. A network can have as many.
@@ -131,6 +133,9 @@ func (n *Network) open(ctx context.Context, o Options, name string) (*Node, net.
 	node.cfg, err = config(o, name, uint16(l.Addr().(*net.TCPAddr).Port))
 	node.cfg.PublishTo, node.cfg.Directories = n.publishTo(), n.Trust()
 	node.cfg.Directories.Dir = filepath.Join(o.Dir, name, "dir")
+	if o.Configure != nil {
+		o.Configure(&node.cfg)
+	}
 	if err == nil {
 		node.Mix, err = mix.Open(node.cfg)
 	}

@@ -1,0 +1,75 @@
+//go:build legacytls
+
+package agent
+
+import (
+	"testing"
+
+	"mixminion/client"
+	"mixminion/internal/clock"
+	"mixminion/internal/testnet/oldnode"
+	"mixminion/internal/testnet/testdir"
+	"mixminion/path"
+)
+
+// The agent keeps to what the user's paths name: it takes a packet to an old mix that its path names, and no dummy.
+func TestLegacyDeparture(t *testing.T) {
+	keys := testdir.Keys()
+	node, err := oldnode.Start("hazel", keys[0], keys[1], clock.Real{}.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := node.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c := home(t, clock.Real{})
+	unlock, err := c.Lock(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Import(node.Descriptor); err != nil {
+		t.Fatal(err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	spec, err := path.ParseSpec("hazel:hazel")
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := client.ParseAddress("bob@example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := c.Prepare(t.Context(), client.Message{To: to, Body: []byte("Hello.\n"), Path: spec}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enqueue(t, c, p)
+
+	a, err := New(c, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	dummies, err := a.dummies()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range a.pick(t.Context(), dummies) {
+		a.attempt(t.Context(), d)
+	}
+	if n, err := c.QueueLen(); n != 0 || err != nil || len(node.Mails) != 1 {
+		t.Errorf("%d packets wait, %d mails, %v", n, len(node.Mails), err)
+	}
+	a.cfg.Path = spec
+	if _, err := a.dummies(); err == nil {
+		t.Error("a dummy begins at an old mix")
+	}
+}
