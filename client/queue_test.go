@@ -240,7 +240,7 @@ func TestFlushDamaged(t *testing.T) {
 		}
 	}
 	spoil(1, func(d []byte) []byte { return d[:100] })
-	spoil(3, func(d []byte) []byte { d[8]++; return d })
+	spoil(3, func(d []byte) []byte { d[8] = 3; return d })
 	for _, old := range []string{"msg_ABCDEFGH", "meta_ABCDEFGH", "unknown", ".hidden"} {
 		if err := os.WriteFile(filepath.Join(home, "queue", old), []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
