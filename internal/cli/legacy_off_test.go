@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mixminion/directory"
+	"mixminion/internal/testnet/freeport"
 	"mixminion/internal/testnet/testdir"
 )
 
@@ -20,7 +21,7 @@ func TestLegacyCommandsAreRefused(t *testing.T) {
 	t.Setenv("HOME", home)
 	t.Setenv("USERPROFILE", home)
 	t.Setenv("MIXMINIONRC", "")
-	port := freePort(t)
+	port := freeport.Port(t)
 	hazel, err := testdir.Server("hazel", 0, time.Now().UTC().Truncate(24*time.Hour), func(f *directory.Fields) {
 		f.Incoming.Hostname, f.Incoming.Port, f.Incoming.TLS, f.Outgoing.TLS = "127.0.0.1", port, nil, nil
 	})

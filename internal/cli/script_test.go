@@ -17,6 +17,7 @@ import (
 	"mixminion/internal/testnet"
 	"mixminion/internal/testnet/freeport"
 	"mixminion/internal/testnet/postfix"
+	"mixminion/mmtp"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -69,10 +70,13 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// condition tells whether outside parts are there. On a machine that checks everything they have to be.
+// condition tells whether outside parts are there, and how the programs were built. On a machine that checks everything outside parts have to
+// be there.
 func condition(name string) (bool, error) {
 	var err error
 	switch name {
+	case "legacytls":
+		return mmtp.LegacyAvailable, nil
 	case "unshare":
 		err = exec.Command("unshare", "-Urm", "sh", "-c", "mkdir -p \"$0\" && mount -t tmpfs tmpfs \"$0\"", os.TempDir()).Run()
 	case "postfix":
