@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mixminion/directory"
+	"mixminion/packet"
 )
 
 // A Status says how it stands with a mix, no finer than may be told to people who look over the operator's shoulder: numbers are rounded up,
@@ -19,9 +20,11 @@ type Status struct {
 	Nickname, Key string
 	Keys          []KeyStatus // by the time from which they are valid
 	Pool, Waiting int         // packets in the pool, and on their way out; rounded up to hundreds
-	Held          int         // of those on their way out, messages whose recipients have had their share of the day; rounded up to hundreds
-	Connections   int         // that others have to the mix; rounded up to tens
-	Disk          int64       // bytes that packets and replay logs take; rounded up to 10 MB
+	// Held is how many of those on their way out are messages whose recipients have had their share of the day, rounded up to hundreds;
+	// 0 if no exit counts shares.
+	Held        int
+	Connections int   // that others have to the mix; rounded up to tens
+	Disk        int64 // bytes that packets and replay logs take; rounded up to 10 MB
 	// LegacyIncoming and LegacyOutgoing tell that there are links of TLS 1.0, from and to mixes of series 0.0.8.
 	LegacyIncoming, LegacyOutgoing bool
 	Draining                       bool
@@ -74,7 +77,10 @@ func (m *Mix) Status() Status {
 			}
 		}
 	}
-	st.Waiting, st.Held = roundUp(waiting, stepPackets), roundUp(held, stepPackets)
+	st.Waiting = roundUp(waiting, stepPackets)
+	if m.live.Load().exit(packet.TypeSMTP) != nil {
+		st.Held = roundUp(held, stepPackets)
+	}
 	st.Full = !m.store.Room()
 	st.Drained = m.drained()
 	if server := m.server.Load(); server != nil {

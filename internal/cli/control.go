@@ -179,7 +179,9 @@ func sayMix(say func(string, ...any), m *mix.Status) {
 		say("It rejects packets, since there is no room for them: raise MaxDisk, or make room on the disk.")
 	}
 	say("At most %d packets are in the pool, and at most %d on their way out.", m.Pool, m.Waiting)
-	say("At most %d of these wait because their recipients have had their share of the day (RecipientCeiling).", m.Held)
+	if m.Held > 0 {
+		say("At most %d of these wait because their recipients have had their share of the day (RecipientCeiling).", m.Held)
+	}
 	disk := config.Size(m.Disk)
 	say("At most %d connections to it are open; packets and replay logs take at most %s.", m.Connections, disk.String())
 	switch {
