@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+
+	"golang.org/x/crypto/cryptobyte"
 )
 
 // The parts of TLS that tell a client of TLS 1.3 from an older one (RFC 8446, 4.1.2 and 4.2.1).
@@ -53,51 +55,26 @@ func peekHello(conn io.Reader) (read, hello []byte, err error) {
 
 // offersTLS13 reports whether a ClientHello offers TLS 1.3.
 func offersTLS13(hello []byte) bool {
+	s := cryptobyte.String(hello)
+	var session, suites, compressions, extensions cryptobyte.String
 	const beforeSession = 2 + 32 // version and random
-	if len(hello) < beforeSession {
+	if !s.Skip(beforeSession) || !s.ReadUint8LengthPrefixed(&session) || !s.ReadUint16LengthPrefixed(&suites) ||
+		!s.ReadUint8LengthPrefixed(&compressions) || !s.ReadUint16LengthPrefixed(&extensions) {
 		return false
 	}
-	_, rest, ok := tlsVector(hello[beforeSession:], 1) // session
-	if ok {
-		_, rest, ok = tlsVector(rest, 2) // suites
-	}
-	if ok {
-		_, rest, ok = tlsVector(rest, 1) // compressions
-	}
-	var extensions []byte
-	if ok {
-		extensions, _, ok = tlsVector(rest, 2)
-	}
-	for ok && len(extensions) >= 2 {
-		kind := binary.BigEndian.Uint16(extensions)
-		var body []byte
-		body, extensions, ok = tlsVector(extensions[2:], 2)
-		if !ok || kind != tlsSupportedVersions {
+	var kind, version uint16
+	var body, versions cryptobyte.String
+	for extensions.ReadUint16(&kind) && extensions.ReadUint16LengthPrefixed(&body) {
+		if kind != tlsSupportedVersions || !body.ReadUint8LengthPrefixed(&versions) {
 			continue
 		}
-		versions, _, _ := tlsVector(body, 1)
-		for ; len(versions) >= 2; versions = versions[2:] {
-			if binary.BigEndian.Uint16(versions) == tlsVersion13 {
+		for versions.ReadUint16(&version) {
+			if version == tlsVersion13 {
 				return true
 			}
 		}
 	}
 	return false
-}
-
-// tlsVector takes a value off b that stands behind its length, which has n bytes.
-func tlsVector(b []byte, n int) (value, rest []byte, ok bool) {
-	if len(b) < n {
-		return nil, nil, false
-	}
-	length := 0
-	for _, c := range b[:n] {
-		length = length<<8 | int(c)
-	}
-	if b = b[n:]; len(b) < length {
-		return nil, nil, false
-	}
-	return b[:length], b[length:], true
 }
 
 // rewound is a connection of which the first bytes, that were read already, are read again.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+
+	"golang.org/x/crypto/cryptobyte"
 )
 
 // Bounds of what a server may send until it is trusted.
@@ -129,14 +131,15 @@ func (f *flight) certificates(body []byte) error {
 
 // parseChain reads a Certificate message (RFC 5246, 7.4.2).
 func parseChain(body []byte) ([]*x509.Certificate, error) {
-	list, rest, ok := vector(body, 3)
-	if !ok || len(rest) > 0 {
+	message := cryptobyte.String(body)
+	var list cryptobyte.String
+	if !message.ReadUint24LengthPrefixed(&list) || !message.Empty() {
 		return nil, fmt.Errorf("%w: malformed certificates", ErrHandshake)
 	}
 	var chain []*x509.Certificate
-	for len(list) > 0 {
-		var der []byte
-		if der, list, ok = vector(list, 3); !ok || len(chain) == maxChain {
+	for !list.Empty() {
+		var der cryptobyte.String
+		if !list.ReadUint24LengthPrefixed(&der) || len(chain) == maxChain {
 			return nil, fmt.Errorf("%w: malformed certificates, or more than %d", ErrHandshake, maxChain)
 		}
 		c, err := x509.ParseCertificate(der)
@@ -150,10 +153,10 @@ func parseChain(body []byte) ([]*x509.Certificate, error) {
 
 // checkGroup judges the values of a ServerKeyExchange message (RFC 5246, 7.4.3). Its signature is the library's to check.
 func checkGroup(body []byte) error {
-	var p, g, y []byte
-	var ok bool
-	for _, v := range []*[]byte{&p, &g, &y} {
-		if *v, body, ok = vector(body, 2); !ok {
+	message := cryptobyte.String(body)
+	var p, g, y cryptobyte.String
+	for _, v := range []*cryptobyte.String{&p, &g, &y} {
+		if !message.ReadUint16LengthPrefixed(v) {
 			return fmt.Errorf("%w: malformed key exchange", ErrHandshake)
 		}
 	}
@@ -169,19 +172,4 @@ func checkGroup(body []byte) error {
 		}
 	}
 	return nil
-}
-
-// vector takes a value off b that stands behind its length, which has n bytes.
-func vector(b []byte, n int) (value, rest []byte, ok bool) {
-	if len(b) < n {
-		return nil, nil, false
-	}
-	length := 0
-	for _, c := range b[:n] {
-		length = length<<8 | int(c)
-	}
-	if b = b[n:]; len(b) < length {
-		return nil, nil, false
-	}
-	return b[:length], b[length:], true
 }
