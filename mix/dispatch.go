@@ -274,6 +274,7 @@ func isFatal(err error) bool {
 func (m *Mix) readRecord(id store.ID, buf *[]byte) (record, error) {
 	body, err := m.store.Read(id, (*buf)[:0])
 	if errors.Is(err, store.ErrCorrupt) {
+		m.warnDamage()
 		return record{}, fmt.Errorf("%w: %w", errRecord, err)
 	}
 	if err != nil {

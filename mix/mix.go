@@ -63,6 +63,7 @@ type Mix struct {
 	known        knownMixes
 	counts       counters
 	full         occasional
+	damage       occasional
 	noCover      occasional
 }
 
@@ -391,6 +392,14 @@ func (m *Mix) roundedNow() uint32 {
 func (m *Mix) warnFull() {
 	if m.full.now(m.cfg.Clock.Now()) {
 		m.cfg.Logger.Warn("the packet store is full: packets are being rejected until some have left. Raise MaxDisk or free disk space")
+	}
+}
+
+// warnDamage says that a packet could not be read.
+func (m *Mix) warnDamage() {
+	if m.damage.now(m.cfg.Clock.Now()) {
+		m.cfg.Logger.Error("the packet store is damaged: a packet cannot be read and is lost. Look whether the disk has errors; " +
+			"mixminiond check --store finds what else is damaged when the mix is stopped")
 	}
 }
 

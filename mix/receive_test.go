@@ -253,6 +253,9 @@ func TestFullStore(t *testing.T) {
 	if rejected() {
 		t.Error("a packet is rejected although MaxDisk was raised")
 	}
+	if r.mix.Status().Full {
+		t.Error("there is room, and the status says that there is none")
+	}
 	if err := r.mix.Reload(t.Context(), r.cfg); err != nil {
 		t.Fatal(err)
 	}

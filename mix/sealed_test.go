@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"mixminion/internal/store"
@@ -105,5 +106,44 @@ func TestEncryptMix(t *testing.T) {
 	}
 	if now, err := os.ReadFile(filepath.Join(dir, "keys", "key_0001", "mix.key")); err != nil || !bytes.Equal(now, key) {
 		t.Errorf("the packet key is another one: %v", err)
+	}
+}
+
+// TestDamagedSlot damages the key of a packet that waits: the packet is given up, and the operator is told.
+func TestDamagedSlot(t *testing.T) {
+	r := newRig(t, func(c *mix.Config) {
+		var err error
+		if c.Vault, err = testVault(t.TempDir()); err != nil {
+			t.Fatal(err)
+		}
+	}).run()
+	next := newFakeHop(t, r.clk, 0)
+	p, _ := r.relayed(next.Node)
+	q, digest := r.relayed(next.Node)
+	r.mustSend(p)
+	r.close()
+	page := filepath.Join(r.cfg.QueueDir, "keys")
+	b, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 128; i < len(b); i++ {
+		b[i] ^= 1
+	}
+	if err := os.WriteFile(page, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.open().run()
+	if r.mix.Status().Damaged {
+		t.Error("damage is told before it is found")
+	}
+	r.mustSend(q)
+	r.mixOnce()
+	eventually(t, "the packet that is not damaged goes on", func() bool { return next.times(digest) == 1 })
+	if !r.mix.Status().Damaged || !strings.Contains(r.log.String(), "a packet cannot be read and is lost") {
+		t.Error("the damage is not told")
+	}
+	if c := r.mix.Counts(); c.Corrupt != 1 || c.Mixed != 1 {
+		t.Errorf("%+v", c)
 	}
 }

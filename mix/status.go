@@ -29,6 +29,7 @@ type Status struct {
 	LegacyIncoming, LegacyOutgoing bool
 	Draining                       bool
 	Drained                        bool // it drains, and all packets of others have left
+	Damaged                        bool // something unreadable was found in packets or replay logs since the start
 	Full                           bool // packets are rejected for want of room on the disk
 	Publishes                      int  // directory servers to publish to
 	// Directory is the day of the directory that the mix holds; zero if it has none.
@@ -62,6 +63,7 @@ func (m *Mix) Status() Status {
 		Pool: roundUp(m.store.PoolSize(), stepPackets), Disk: roundUp(m.store.Usage().Disk, stepBytes),
 		LegacyIncoming: m.cfg.LegacyIncoming, LegacyOutgoing: m.cfg.LegacyOutgoing,
 		Draining: m.draining.Load(), Publishes: len(m.cfg.PublishTo),
+		Full: !m.store.Room(), Damaged: len(m.store.Damage()) > 0,
 	}
 	waiting, held := 0, 0
 	for _, q := range m.store.Queues() {
@@ -81,7 +83,6 @@ func (m *Mix) Status() Status {
 	if m.live.Load().exit(packet.TypeSMTP) != nil {
 		st.Held = roundUp(held, stepPackets)
 	}
-	st.Full = !m.store.Room()
 	st.Drained = m.drained()
 	if server := m.server.Load(); server != nil {
 		st.Connections = roundUp(server.Connections(), stepConnections)

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"mixminion/internal/config"
 	"mixminion/internal/harden"
 	"mixminion/internal/store/lockfile"
+	"mixminion/internal/vault"
 	"mixminion/mix"
 	"mixminion/mix/backup"
 	"mixminion/mix/checkup"
@@ -19,19 +22,26 @@ import (
 )
 
 func newCheck(s *streams, configFile *string) *cobra.Command {
-	return &cobra.Command{
+	var packets bool
+	var p passphrase
+	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Look for what could keep the mix from running well",
 		Long: "Reads the configuration and looks at this machine: the name that others will use, ports, files\n" +
 			"and who may read them, room on the disk, limits, the clock, the mail server. Each finding\n" +
 			"says how to mend it. Nothing is changed, and a running mix is not disturbed. The status is 1\n" +
-			"if there is a problem.",
+			"if there is a problem.\n\n" +
+			"With --store it also reads all packets and replay logs, to find damage that a failing disk or a\n" +
+			"crash has left. For that the mix must have been stopped, and what StoreKey names must be there.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return check(cmd.Context(), s, *configFile) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return check(cmd.Context(), s, *configFile, packets, p) },
 	}
+	cmd.Flags().BoolVar(&packets, "store", false, "read all packets and replay logs, too")
+	p.registerStore(cmd)
+	return cmd
 }
 
-func check(ctx context.Context, s *streams, file string) error {
+func check(ctx context.Context, s *streams, file string, packets bool, p passphrase) error {
 	home, err := userHomeDir()
 	if err != nil {
 		return fmt.Errorf("find the home directory: %w", err)
@@ -54,6 +64,9 @@ func check(ctx context.Context, s *streams, file string) error {
 		findings = slices.Insert(findings, 0, checkup.Finding{
 			Level: checkup.Problem, About: "configuration", Text: wrong.Error(), Mend: "correct it; the mix does not start so",
 		})
+	}
+	if packets {
+		findings = append(findings, checkStore(ctx, s, cfg, home, p)...)
 	}
 	problems := 0
 	for _, f := range findings {
@@ -88,4 +101,36 @@ func baseInUse(base string) bool {
 		_ = lock.Close() // it was only opened to be looked at
 	}
 	return errors.Is(err, lockfile.ErrHeld)
+}
+
+// checkStore looks for damage in the packets and replay logs of a mix that does not run.
+func checkStore(ctx context.Context, s *streams, cfg *config.Server, home string, p passphrase) []checkup.Finding {
+	paths := cfg.Paths(home)
+	one := func(level checkup.Level, text, mend string) []checkup.Finding {
+		return []checkup.Finding{{Level: level, About: "packets", Text: text, Mend: mend}}
+	}
+	if _, err := os.Stat(paths.BaseDir); err != nil {
+		return one(checkup.Note, "there are none yet", "")
+	}
+	lock, err := lockBase(paths.BaseDir)
+	if err != nil {
+		return one(checkup.Problem, err.Error(), "mixminiond stop, if the mix runs; then check again")
+	}
+	defer func() { _ = lock.Close() }()
+	var c mix.Config
+	if _, err = os.Lstat(filepath.Join(paths.BaseDir, vault.FileName)); err == nil {
+		// It is there, so unlock makes none.
+		c.Vault, err = unlock(ctx, s, cfg, home, p)
+	}
+	if c.Vault != nil {
+		defer c.Vault.Wipe()
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return one(checkup.Problem, err.Error(), "")
+	}
+	disk, err := c.Disk()
+	if err != nil {
+		return one(checkup.Problem, err.Error(), "")
+	}
+	return checkup.Store(disk, paths)
 }

@@ -175,6 +175,10 @@ func sayMix(say func(string, ...any), m *mix.Status) {
 	case m.Draining:
 		say("It takes no more packets, and may still hold some of others.")
 	}
+	if m.Damaged {
+		say("It has found packets or replay hashes that cannot be read, and are lost. Look whether the disk has errors;")
+		say("mixminiond check --store finds what else is damaged when the mix is stopped.")
+	}
 	if m.Full {
 		say("It rejects packets, since there is no room for them: raise MaxDisk, or make room on the disk.")
 	}

@@ -125,6 +125,7 @@ func (s *Store) Read(id ID, buf []byte) ([]byte, error) {
 		if _, still := s.packets.find(id); !still {
 			return nil, ErrUnknown // and its key was destroyed meanwhile
 		}
+		s.noteDamageLocked(Damage{File: segName(r.seg), Offset: int64(r.off), Length: int64(n), What: "packet"})
 		return nil, fmt.Errorf("%w: packet", ErrCorrupt)
 	}
 	return buf[:r.length], nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mixminion/internal/config"
+	"mixminion/internal/store"
 	"mixminion/packet"
 )
 
@@ -115,7 +116,7 @@ func (h Host) orReal() Host {
 		h.Listen = tryListen
 	}
 	if h.FreeBytes == nil {
-		h.FreeBytes = freeBytes
+		h.FreeBytes = store.OS.Free
 	}
 	if h.OpenFiles == nil {
 		h.OpenFiles = openFiles

@@ -111,9 +111,19 @@ func TestFindings(t *testing.T) {
 		"full disk": {func(_ *testing.T, h *checkup.Host, _ string) {
 			h.FreeBytes = func(string) (int64, error) { return 5 << 20, nil }
 		}, checkup.Problem, "disk", "only 5M are free", "make room"},
-		"little room": {func(_ *testing.T, h *checkup.Host, _ string) {
-			h.FreeBytes = func(string) (int64, error) { return 5 << 30, nil }
-		}, checkup.Warning, "disk", "only 5G", "MaxDisk"},
+		"nearly full disk": {func(_ *testing.T, h *checkup.Host, _ string) {
+			h.FreeBytes = func(string) (int64, error) { return 132<<20 - 1, nil }
+		}, checkup.Problem, "disk", "with less than 132M every packet is rejected", "make room"},
+		"small disk": {func(_ *testing.T, h *checkup.Host, _ string) {
+			h.FreeBytes = func(string) (int64, error) { return 132 << 20, nil }
+		}, checkup.Warning, "disk", "only 132M are free", "MaxDisk"},
+		"as much as MaxDisk": {func(t *testing.T, _ *checkup.Host, base string) {
+			queues := filepath.Join(base, "work", "queues")
+			name := filepath.Join(queues, "0000000001.seg")
+			if err := errors.Join(os.MkdirAll(queues, 0o700), os.WriteFile(name, nil, 0o600), os.Truncate(name, 10<<30)); err != nil {
+				t.Fatal(err)
+			}
+		}, checkup.Warning, "disk", "take 10G, and with a MaxDisk of 10G hardly any packet is taken", "raise MaxDisk"},
 		"unknown room": {func(_ *testing.T, h *checkup.Host, _ string) {
 			h.FreeBytes = func(string) (int64, error) { return 0, errors.ErrUnsupported }
 		}, checkup.Note, "disk", "cannot tell", ""},

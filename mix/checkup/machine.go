@@ -77,17 +77,37 @@ func (c *checker) disk() {
 		c.add(Note, about, "", "cannot tell how much room there is: %v", err)
 		return
 	}
-	room := config.Size(free >> 20 << 20)
-	want := c.cfg.Main.MaxDisk
-	switch {
-	case free < store.MinRoom(int64(want)):
-		c.add(Problem, about, "make room", "only %s are free where %s lies: the mix rejects all packets", room, c.paths.QueueDir)
-		return
-	case room < want:
-		c.add(Warning, about, "make room, or lower MaxDisk", "packets may take %s, and only %s are free where %s lies", want, room, c.paths.QueueDir)
-		return
+	most := c.cfg.Main.MaxDisk
+	used := sizeOf(c.paths.QueueDir) + sizeOf(c.paths.KeyDir)
+	least := store.MinRoom(int64(most))
+	switch room := inMB(free); {
+	case free < least:
+		c.add(Problem, about, "make room", "only %s are free where %s lies; with less than %s every packet is rejected", room, c.paths.QueueDir, inMB(least))
+	case int64(most) < used+least:
+		c.add(Warning, about, "raise MaxDisk, or wait until packets have left",
+			"packets and replay logs take %s, and with a MaxDisk of %s hardly any packet is taken", inMB(used), most)
+	case free < int64(most)-used:
+		c.add(Warning, about, "make room, or lower MaxDisk", "packets may take %s more, and only %s are free where %s lies",
+			inMB(int64(most)-used), room, c.paths.QueueDir)
+	default:
+		c.add(OK, about, "", "%s are free; packets take %s at most", room, most)
 	}
-	c.add(OK, about, "", "%s are free; packets take %s at most", room, c.cfg.Main.MaxDisk)
+}
+
+func inMB(bytes int64) config.Size { return config.Size(bytes >> 20 << 20) }
+
+// sizeOf is what the files below a directory take, as far as they can be seen.
+func sizeOf(dir string) (sum int64) {
+	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return nil
+		}
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+			sum += info.Size()
+		}
+		return nil
+	})
+	return sum
 }
 
 func (c *checker) clock() {
