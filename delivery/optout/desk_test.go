@@ -241,9 +241,16 @@ func TestCountsAreForgotten(t *testing.T) {
 		t.Error("to forget nothing made a directory")
 	}
 	f.receive(t, "bob@example.com", "stop")
+	leftOver := filepath.Join(dir, "."+todayFile+".123.tmp") // by a crash
+	if err := os.WriteFile(leftOver, []byte("hashes"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	forget()
 	if !there() {
 		t.Fatal("the counts of the day are forgotten")
+	}
+	if _, err := os.Stat(leftOver); err == nil {
+		t.Error("what a crash left is still there")
 	}
 	link := filepath.Join(t.TempDir(), "link") // shows what an old block of the disk would
 	if err := os.Link(filepath.Join(dir, todayFile), link); err != nil {
@@ -257,8 +264,10 @@ func TestCountsAreForgotten(t *testing.T) {
 	if text, err := os.ReadFile(link); err != nil || len(bytes.Trim(text, "\x00")) > 0 {
 		t.Errorf("what the file held is still there: %q, %v", text, err)
 	}
-	if info, err := os.Stat(dir); err != nil || !info.ModTime().Equal(f.clock.t) {
-		t.Errorf("the directory tells when: %v, %v", info.ModTime(), err)
+	for _, name := range []string{dir, filepath.Join(dir, lockFile)} {
+		if info, err := os.Stat(name); err != nil || !info.ModTime().Equal(f.clock.t) {
+			t.Errorf("%s tells when it was: %v, %v", name, info.ModTime(), err)
+		}
 	}
 	f.receive(t, "bob@example.com", "stop")
 	if !there() || len(f.sent) != 2 {

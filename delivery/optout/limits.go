@@ -46,8 +46,10 @@ func (l *List) mayChallenge(addr string, perDay int) (bool, error) {
 	}
 	key, sums, ok := parseToday(text, days)
 	if !ok {
-		if err := l.removeCounts(); err != nil {
-			return false, err
+		if text != nil {
+			if err := l.destroy(file); err != nil {
+				return false, err
+			}
 		}
 		key, sums = make([]byte, todayKey), nil
 		rand.Read(key)
@@ -78,18 +80,7 @@ func (l *List) mayChallenge(addr string, perDay int) (bool, error) {
 
 // ForgetCounts destroys the counts of a day that is over, with the key under which they are kept. Whoever runs for days calls it now and then.
 func (l *List) ForgetCounts(ctx context.Context) (err error) {
-	over := func() (bool, error) {
-		text, err := os.ReadFile(filepath.Join(l.dir, todayFile))
-		if errors.Is(err, fs.ErrNotExist) {
-			return false, nil
-		}
-		if err != nil {
-			return false, fmt.Errorf("read the counts of the opt-out desk: %w", err)
-		}
-		_, _, today := parseToday(text, daysOf(l.now()))
-		return !today, nil
-	}
-	if is, err := over(); !is {
+	if over, err := l.oldCounts(); len(over) == 0 {
 		return err // without the lock, which would make the directory
 	}
 	unlock, err := l.lock(ctx)
@@ -97,20 +88,41 @@ func (l *List) ForgetCounts(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	if is, err := over(); !is {
+	over, err := l.oldCounts()
+	if len(over) == 0 {
 		return err
 	}
-	return l.removeCounts()
+	return errors.Join(err, l.destroy(over...))
 }
 
-// removeCounts destroys the counts, if there are any. The directory is locked.
-func (l *List) removeCounts() error {
-	file := filepath.Join(l.dir, todayFile)
-	err := durable.Overwrite(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// oldCounts returns the files with counts of a day that is over, and those that a crash left behind; without the lock, perhaps also one
+// that is being written.
+func (l *List) oldCounts() ([]string, error) {
+	over, err := filepath.Glob(filepath.Join(l.dir, "."+todayFile+".*.tmp")) // see durable.WriteFile
+	if err != nil {
+		return nil, err
 	}
-	if err = errors.Join(err, os.Remove(file), l.blurTime()); err != nil {
+	file := filepath.Join(l.dir, todayFile)
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return over, nil
+	}
+	if err != nil {
+		return over, fmt.Errorf("read the counts of the opt-out desk: %w", err)
+	}
+	if _, _, today := parseToday(text, daysOf(l.now())); !today {
+		over = append(over, file)
+	}
+	return over, nil
+}
+
+// destroy overwrites and removes files of counts. The directory is locked.
+func (l *List) destroy(files ...string) error {
+	var errs []error
+	for _, name := range files {
+		errs = append(errs, durable.Overwrite(name), os.Remove(name))
+	}
+	if err := errors.Join(append(errs, l.blurTimes())...); err != nil {
 		return fmt.Errorf("remove the counts of the opt-out desk: %w", err)
 	}
 	return nil

@@ -170,20 +170,21 @@ func (l *List) change(ctx context.Context, how func() bool) (err error) {
 	return nil
 }
 
-// write replaces a file. When exactly it changed is nobody's business: its time is a midnight.
+// write replaces a file. The directory is locked.
 func (l *List) write(name string, data []byte) error {
 	name = filepath.Join(l.dir, name)
 	if err := durable.WriteFile(name, data, 0o600); err != nil {
-		return err
+		return errors.Join(err, l.blurTimes())
 	}
-	return l.blurTime(name)
+	return l.blurTimes(name)
 }
 
-// blurTime gives the directory, and files in it, the time of the last midnight.
-func (l *List) blurTime(files ...string) error {
+// blurTimes gives files that have changed, and what changes with them, the time of the last midnight: when exactly it was is nobody's
+// business. The directory is locked.
+func (l *List) blurTimes(files ...string) error {
 	today := l.now().UTC().Truncate(day)
 	var errs []error
-	for _, name := range append(files, l.dir) {
+	for _, name := range append(files, filepath.Join(l.dir, lockFile), l.dir) {
 		errs = append(errs, os.Chtimes(name, today, today))
 	}
 	return errors.Join(errs...)
