@@ -24,7 +24,7 @@ const systemConfig = "/etc/mixminion/mixminiond.conf"
 // initOptions are the answers that may be given beforehand.
 type initOptions struct {
 	nickname, contact, hostname, baseDir, smtp, port, storeKey string
-	noExit, overwrite                                          bool
+	noExit, overwrite, ipv6                                    bool
 	passphrase                                                 passphrase
 }
 
@@ -46,6 +46,7 @@ func newInit(s *streams, configFile *string) *cobra.Command {
 	f.StringVar(&o.nickname, "nickname", "", "the `NAME` of the mix: at most 24 letters, digits and hyphens, a letter first")
 	f.StringVar(&o.contact, "contact", "", "the mail `ADDRESS` of the operator, which is published")
 	f.StringVar(&o.hostname, "hostname", "", "the host `NAME` by which others reach the mix")
+	f.BoolVar(&o.ipv6, "ipv6", false, "be reached over IPv6, too, and connect to others over it")
 	f.StringVar(&o.port, "port", "", "the `PORT` by which others reach it (default 48099)")
 	f.StringVar(&o.baseDir, "base-dir", "", "the `DIRECTORY` for the mix's files (default ~/.mixminiond, as root /var/lib/mixminion)")
 	f.StringVar(&o.smtp, "smtp", "", "deliver messages by this mail server, `HOST[:PORT]`")
@@ -191,6 +192,8 @@ func askConfig(ctx context.Context, s *streams, o initOptions, base string) (*co
 			prompt: "Mail address of the operator; it is published"},
 		{flag: "--hostname", given: o.hostname, set: in.Hostname.Set,
 			prompt: "Host name of this machine, by which others reach it"},
+		{flag: "--ipv6", given: map[bool]string{true: "yes"}[o.ipv6], usual: "no", set: func(text string) error { return setIPv6(cfg, text) },
+			prompt: "Whether this machine and its name have IPv6, yes or no"},
 		{flag: "--base-dir", given: o.baseDir, usual: base, set: func(text string) error { return setBaseDir(cfg, text) },
 			prompt: "Directory for its files"},
 	}
@@ -224,6 +227,18 @@ func askConfig(ctx context.Context, s *streams, o initOptions, base string) (*co
 		cfg.DeliveryFragmented.Enabled, cfg.DeliveryFragmented.MaximumSize = true, config.MB
 	}
 	return cfg, nil
+}
+
+// setIPv6 lets the mix listen on all addresses of IPv6, and connect over it, if the answer is yes.
+func setIPv6(cfg *config.Server, text string) error {
+	switch text {
+	case "yes":
+		cfg.IncomingMMTP.ListenIP6, cfg.OutgoingMMTP.IPv6 = netip.IPv6Unspecified(), true
+	case "no":
+	default:
+		return fmt.Errorf("%q is neither yes nor no", text)
+	}
+	return nil
 }
 
 // setBaseDir makes the directory's name one that means the same wherever the mix is started.

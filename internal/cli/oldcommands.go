@@ -40,7 +40,9 @@ func newDeleteAllKeys(s *streams, configFile *string) *cobra.Command {
 				}
 			}
 			gone, err := destroyKeys(cmd.Context(), s, *configFile, p, names...)
-			s.say("%s deleted.", count(gone, "key"))
+			if err == nil || gone > 0 {
+				s.say("%s deleted.", count(gone, "key"))
+			}
 			return err
 		},
 	}
