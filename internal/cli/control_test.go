@@ -10,7 +10,7 @@ import (
 )
 
 func TestSayMix(t *testing.T) {
-	const full, damaged, drains = "It rejects packets", "cannot be read, and are lost", "It takes no more packets."
+	const full, damaged, drains = "It rejects packets", "cannot be read, and are lost", "It takes no more packets"
 	for _, c := range []struct {
 		status mix.Status
 		want   []string
