@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/rsa"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -13,7 +12,7 @@ import (
 	"mixminion/client"
 	"mixminion/directory"
 	"mixminion/internal/clock"
-	"mixminion/internal/crypt"
+	"mixminion/internal/testnet/testdir"
 	"mixminion/packet"
 )
 
@@ -21,20 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var serverNames = []string{"alder", "birch", "cedar", "dogwood", "elm", "fir"}
 
-// keys are those of servers that nobody runs, made once.
-var keys = sync.OnceValue(func() []*rsa.PrivateKey {
-	list := make([]*rsa.PrivateKey, 2*len(serverNames))
-	for i := range list {
-		key, err := crypt.GenerateKey(2048)
-		if err != nil {
-			panic(err)
-		}
-		list[i] = key
-	}
-	return list
-})
-
-// descriptors are theirs, good for years from a day on. The first three deliver mail.
+// descriptors are those of servers that nobody runs, good for years from a day on. The first three deliver mail.
 func descriptors(t testing.TB, now time.Time) []byte {
 	t.Helper()
 	today := now.UTC().Truncate(24 * time.Hour)
@@ -42,14 +28,14 @@ func descriptors(t testing.TB, now time.Time) []byte {
 	for i, name := range serverNames {
 		f := directory.Fields{
 			Nickname: name, Published: now.Add(-time.Hour).Truncate(time.Second), ValidAfter: today, ValidUntil: today.AddDate(5, 0, 0),
-			PacketKey: &keys()[2*i+1].PublicKey, PacketVersions: []string{packet.Version}, Secure: true, Contact: "operator@example.net",
+			PacketKey: &testdir.Keys()[2*i+1].PublicKey, PacketVersions: []string{packet.Version}, Secure: true, Contact: "operator@example.net",
 			Incoming: &directory.Incoming{Hostname: name + ".example.net", Port: 48099, Protocols: []string{directory.MMTPVersion}, TLS: directory.TLSVersions(false)},
 			Outgoing: &directory.Outgoing{Protocols: []string{directory.MMTPVersion}, TLS: directory.TLSVersions(false)},
 		}
 		if i < 3 {
 			f.SMTP = &directory.Delivery{MaximumSize: 2048, AllowFrom: true}
 		}
-		text, err := directory.SignDescriptor(keys()[2*i], f)
+		text, err := directory.SignDescriptor(testdir.Keys()[2*i], f)
 		if err != nil {
 			t.Fatal(err)
 		}

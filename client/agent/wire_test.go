@@ -13,6 +13,7 @@ import (
 	"mixminion/client"
 	"mixminion/internal/clock"
 	"mixminion/internal/crypt"
+	"mixminion/internal/testnet/testdir"
 	"mixminion/mmtp"
 	"mixminion/packet"
 )
@@ -65,7 +66,7 @@ func (m mood) Handle(_ mmtp.Kind, _ *packet.Packet, ack func(accepted bool)) { a
 // tapServer runs a first server on loopback.
 func tapServer(t testing.TB, m mood) (packet.Hop, *tap) {
 	t.Helper()
-	identity := keys()[0]
+	identity := testdir.Keys()[0]
 	cert, err := mmtp.NewLinkCertificate(identity, "alder", time.Now())
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 	"mixminion/directory"
 	"mixminion/internal/crypt"
+	"mixminion/internal/testnet/testdir"
 	"mixminion/packet"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -26,13 +27,11 @@ func descriptorFile(ts *testscript.TestScript, neg bool, args []string) {
 		name, abilities, _ := strings.Cut(arg, "=")
 		identity, err := crypt.GenerateKey(2048)
 		ts.Check(err)
-		packetKey, err := crypt.GenerateKey(2048)
-		ts.Check(err)
 		now := time.Now().UTC()
 		today := now.Truncate(24 * time.Hour)
 		f := directory.Fields{
 			Nickname: name, Published: now.Truncate(time.Second), ValidAfter: today, ValidUntil: today.AddDate(0, 0, 30),
-			PacketKey: &packetKey.PublicKey, PacketVersions: []string{packet.Version},
+			PacketKey: &testdir.Keys()[0].PublicKey, PacketVersions: []string{packet.Version},
 			Secure: true, Contact: "operator@example.net",
 			Incoming: &directory.Incoming{Hostname: name + ".example.net", Port: 48099, Protocols: []string{directory.MMTPVersion}, TLS: directory.TLSVersions(false)},
 			Outgoing: &directory.Outgoing{Protocols: []string{directory.MMTPVersion}, TLS: directory.TLSVersions(false)},
