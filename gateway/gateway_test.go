@@ -3,167 +3,21 @@ package gateway
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"mixminion/delivery/inmail"
 	"mixminion/internal/clock"
-	"mixminion/internal/localsock"
 	"mixminion/message"
 	"mixminion/packet"
 
-	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-const address = "answer@mix.example"
-
-var start = time.Date(2026, 11, 23, 20, 15, 30, 0, time.UTC)
-
-// fakeNetwork takes replies. What is wrong with a block its Info says.
-type fakeNetwork struct {
-	mu      sync.Mutex
-	used    map[string]bool
-	names   map[string]bool
-	replies []sentReply
-	tried   int
-	fail    error
-	unready error
-	before  func() // Reply
-}
-
-type sentReply struct {
-	payloads []packet.Payload
-	blocks   []*packet.SURB
-}
-
-func (n *fakeNetwork) Ready() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.unready
-}
-
-func (n *fakeNetwork) Usable(b *packet.SURB) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.used[string(b.Header[:])] {
-		return ErrUnusable
-	}
-	return nil
-}
-
-func (n *fakeNetwork) Reply(_ context.Context, name []byte, payloads []packet.Payload, blocks []*packet.SURB) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.tried++
-	if n.before != nil {
-		n.before()
-	}
-	for _, b := range blocks {
-		if n.used[string(b.Header[:])] {
-			return ErrUnusable
-		}
-	}
-	if n.fail != nil {
-		return n.fail
-	}
-	if n.names[string(name)] {
-		return ErrSent
-	}
-	n.names[string(name)] = true
-	for _, b := range blocks {
-		n.used[string(b.Header[:])] = true
-	}
-	n.replies = append(n.replies, sentReply{payloads, blocks})
-	return nil
-}
-
-func newGateway(t testing.TB, change func(*Config)) (*Gateway, *fakeNetwork) {
-	t.Helper()
-	n := &fakeNetwork{used: map[string]bool{}, names: map[string]bool{}}
-	cfg := Config{
-		Network: n, Address: address, Now: func() time.Time { return start },
-		Receipt: func(context.Context, string, []byte) error { return nil },
-	}
-	if change != nil {
-		change(&cfg)
-	}
-	g, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return g, n
-}
-
-func newBlock(t testing.TB, until time.Time) *packet.SURB {
-	t.Helper()
-	b := &packet.SURB{Expires: until.Truncate(24 * time.Hour), Type: packet.TypeSwapFwdHost}
-	rand.Read(b.Header[:])
-	b.Info = packet.Hop{Host: "mix.example", Port: 48099}.AppendRoutingInfo(nil)
-	return b
-}
-
-func goodBlock(t testing.TB) *packet.SURB { return newBlock(t, start.AddDate(0, 0, 7)) }
-
-func armored(blocks ...*packet.SURB) string { return string(packet.ArmorSURBs(blocks)) }
-
-var mailNumber int
-
-// letter makes a mail to the gateway: header lines, then a body.
-func letter(body string, header ...string) []byte {
-	mailNumber++
-	head := append([]string{"From: Bob <bob@example.com>", "To: " + address, "Subject: Re: hello", fmt.Sprintf("Message-ID: <%d@example.com>", mailNumber)}, header...)
-	return []byte(strings.Join(head, "\r\n") + "\r\n\r\n" + strings.ReplaceAll(body, "\n", "\r\n"))
-}
-
-func receive(t testing.TB, g *Gateway, raw []byte) {
-	t.Helper()
-	if err := g.Receive(context.Background(), raw, "bob@example.com"); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// said is the text of a reply of one packet.
-func (r *sentReply) said(t testing.TB) string {
-	t.Helper()
-	if len(r.payloads) != 1 {
-		t.Fatalf("%d packets", len(r.payloads))
-	}
-	d, err := message.DecodePayload(&r.payloads[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := message.Decompress(d.Data, 1<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, body := message.ParseHeaders(text)
-	if h != (message.Headers{}) {
-		t.Errorf("headers: %+v", h)
-	}
-	return string(body)
-}
-
-const preamble = "This came by mail to answer@mix.example. Nobody has checked who wrote it.\nFrom: bob@example.com\nSubject: Re: hello\n\n"
-
-func quoted(s string) string {
-	return "> " + strings.ReplaceAll(strings.TrimSuffix(s, "\n"), "\n", "\n> ") + "\n"
-}
-
-func multi(kind string, parts ...string) (body, header string) {
-	return "--b=1\n" + strings.Join(parts, "\n--b=1\n") + "\n--b=1--\n", "Content-Type: multipart/" + kind + "; boundary=\"b=1\""
-}
 
 func TestForms(t *testing.T) {
 	const text = "Dear stranger,\n\nyes.\n"
@@ -269,18 +123,6 @@ func TestNothingToSend(t *testing.T) {
 	if len(g.receipts) != 9 {
 		t.Errorf("%d receipts for 9 mails", len(g.receipts))
 	}
-}
-
-// noise is text that cannot be compressed much.
-func noise(n int) string {
-	b := make([]byte, n/2)
-	rand.Read(b)
-	var out strings.Builder
-	for len(b) > 30 {
-		fmt.Fprintf(&out, "%x\n", b[:30])
-		b = b[30:]
-	}
-	return out.String()
 }
 
 func TestSeveralBlocks(t *testing.T) {
@@ -510,115 +352,6 @@ func TestLimitOfEnvelope(t *testing.T) {
 	if g.limits.total != 3 {
 		t.Errorf("%d mails are counted", g.limits.total)
 	}
-}
-
-// serve runs a gateway at a local socket.
-func serve(t *testing.T, g *Gateway, maildir string, c clock.Clock) (socket string) {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "gw") // names of sockets must be short
-	if err != nil {
-		t.Fatal(err)
-	}
-	socket = filepath.Join(dir, "s")
-	l, err := localsock.Listen(socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error)
-	go func() { ended <- g.Run(ctx, maildir, c, Private(l)) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := errors.Join(<-ended, os.RemoveAll(dir)); err != nil {
-			t.Error(err)
-		}
-	})
-	return socket
-}
-
-func TestLMTP(t *testing.T) {
-	g, n := newGateway(t, func(c *Config) { c.MaxMail = 50_000 })
-	socket := serve(t, g, "", clock.Real{})
-	submit := func(to string, raw []byte) error {
-		return Submit(context.Background(), socket, "bob@example.com", to, raw)
-	}
-	if err := submit("Answer+1@mix.example", letter("text\n.\n..\n"+armored(goodBlock(t)))); err != nil {
-		t.Fatal(err)
-	}
-	if len(n.replies) != 1 || n.replies[0].said(t) != preamble+"text\n.\n..\n" {
-		t.Error("the text has changed on its way")
-	}
-	if err := submit(address, letter(strings.Repeat("long ", 5000)+"\n"+armored(goodBlock(t)))); err != nil {
-		t.Errorf("a line of 25 KB, as pipes of mail servers hand over: %v", err)
-	}
-	if err := submit("other@mix.example", letter("x")); err == nil || errors.Is(err, ErrLater) {
-		t.Errorf("for somebody else: %v", err)
-	}
-	if err := submit(address, letter(strings.Repeat("x\n", 30_000))); err == nil || errors.Is(err, ErrLater) {
-		t.Errorf("too large: %v", err)
-	}
-	if err := submit(address, []byte("no mail")); err != nil {
-		t.Errorf("malformed: %v", err)
-	}
-	n.mu.Lock()
-	n.fail = errors.New("full")
-	n.mu.Unlock()
-	if err := submit(address, letter("text\n"+armored(goodBlock(t)))); !errors.Is(err, ErrLater) || strings.Contains(err.Error(), "full") {
-		t.Errorf("trouble: %v", err)
-	}
-	if err := Submit(context.Background(), socket+"x", "", address, nil); !errors.Is(err, ErrLater) {
-		t.Errorf("nobody there: %v", err)
-	}
-}
-
-func TestMaildir(t *testing.T) {
-	dir := t.TempDir()
-	now := clock.NewManual(start)
-	g, n := newGateway(t, func(c *Config) { c.PerSender = 1 })
-	put := func(name string, raw []byte) {
-		t.Helper()
-		if err := errors.Join(os.MkdirAll(filepath.Join(dir, "new"), 0o700), os.WriteFile(filepath.Join(dir, "new", name), raw, 0o600)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	left := func() (names []string) {
-		entries, err := os.ReadDir(filepath.Join(dir, "new"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range entries {
-			names = append(names, e.Name())
-		}
-		return names
-	}
-	put("1", letter("one\n"+armored(goodBlock(t))))
-	put("2", letter("one too many\n"+armored(goodBlock(t))))
-	put("3", []byte("malformed"))
-	put("4", bytes.Replace(letter("of others\n"+armored(goodBlock(t))), []byte("bob@"), []byte("eve@"), 1))
-	ctx, cancel := context.WithCancel(context.Background())
-	polled := &pollClock{Manual: now, waits: make(chan struct{}, 1)}
-	ended := make(chan struct{})
-	go func() {
-		g.poll(ctx, dir, polled)
-		close(ended)
-	}()
-	<-polled.waits
-	cancel()
-	<-ended
-	if got := left(); len(got) != 1 || got[0] != "2" || len(n.replies) != 2 {
-		t.Errorf("left: %q; %d replies", got, len(n.replies))
-	}
-}
-
-// pollClock says when somebody waits.
-type pollClock struct {
-	*clock.Manual
-	waits chan struct{}
-}
-
-func (c *pollClock) After(d time.Duration) <-chan time.Time {
-	c.waits <- struct{}{}
-	return c.Manual.After(d)
 }
 
 // TestOnlyInText writes anything into a mail: it changes nothing but the text.
