@@ -182,8 +182,8 @@ const (
 	endBlock   = "-----END TYPE III REPLY BLOCK-----"
 )
 
-// takeBlocks takes the armored reply blocks out of a text and returns the rest. The blocks may be quoted, as mail programs do with a mail that is answered,
-// and have dashes escaped, as they have within a message that an exit has delivered.
+// takeBlocks takes the armored reply blocks out of a text and returns the rest. The blocks may be quoted, as mail programs do with a mail that is
+// answered, and have dashes escaped, as they have within a message that an exit has delivered.
 func (r *reader) takeBlocks(text string) string {
 	lines := strings.SplitAfter(text, "\n")
 	var rest strings.Builder

@@ -14,7 +14,8 @@ import (
 // pollMaildir is how often a Maildir is looked at.
 const pollMaildir = time.Minute
 
-// Run serves LMTP at the listeners, which it closes, looks after the Maildir if maildir is not "", and sends receipts, until ctx is done. It may be called once.
+// Run serves LMTP at the listeners, which it closes, looks after the Maildir if maildir is not "", and sends receipts, until ctx is done. It may
+// be called once.
 func (g *Gateway) Run(ctx context.Context, maildir string, c clock.Clock, listeners ...net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

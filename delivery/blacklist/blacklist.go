@@ -13,20 +13,18 @@
 package blacklist
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"regexp"
 	"strings"
 
+	"mixminion/delivery/livefile"
 	"mixminion/delivery/mail"
 )
 
-// Limits of a file.
 const (
-	MaxFile    = 16 << 20 // bytes
-	MaxPattern = 1000     // bytes of an expression
-	MaxLine    = 4096     // bytes
+	// MaxPattern is how many bytes an expression may have.
+	MaxPattern = 1000
 	// maxPatterns bounds the work for each recipient: a lookup does for everything else.
 	maxPatterns = 10000
 )
@@ -37,49 +35,17 @@ type List struct {
 	patterns                         []*regexp.Regexp
 }
 
-// LineError is a mistake in a line of the file. It repeats nothing of the line, since it goes to the log: who wants no mail is nobody's
-// business.
-type LineError struct {
-	Line int
-	Err  error
-}
-
-// Error names the line.
-func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
-
-// Unwrap returns what is wrong with the line.
-func (e *LineError) Unwrap() error { return e.Err }
-
-// ErrTooLarge says that a file has more than MaxFile bytes or too many expressions.
-var ErrTooLarge = errors.New("blacklist too large")
-
-// maxErrors is how many mistakes are told at a time.
-const maxErrors = 20
-
-// Parse reads a file. The error joins a *LineError for each line that is wrong, up to twenty of them; then there is no list.
+// Parse reads a file. The error joins those of livefile.Lines; then there is no list.
 func Parse(text []byte) (*List, error) {
-	if len(text) > MaxFile {
-		return nil, fmt.Errorf("%w: it has more than %d bytes", ErrTooLarge, MaxFile)
-	}
 	l := &List{
 		addresses: map[string]struct{}{}, users: map[string]struct{}{}, hosts: map[string]struct{}{}, domains: map[string]struct{}{},
 	}
-	var wrong []error
-	n := 0
-	for line := range bytes.Lines(text) {
-		n++
-		if err := l.add(line); err != nil {
-			wrong = append(wrong, &LineError{n, err})
-			if len(wrong) == maxErrors {
-				break
-			}
-		}
-	}
+	err := livefile.Lines(text, l.add)
 	if len(l.patterns) > maxPatterns {
-		wrong = append(wrong, fmt.Errorf("%w: it has %d expressions; %d are allowed", ErrTooLarge, len(l.patterns), maxPatterns))
+		err = errors.Join(err, fmt.Errorf("%w: it has %d expressions; %d are allowed", livefile.ErrTooLarge, len(l.patterns), maxPatterns))
 	}
-	if len(wrong) > 0 {
-		return nil, errors.Join(wrong...)
+	if err != nil {
+		return nil, err
 	}
 	return l, nil
 }
@@ -87,14 +53,7 @@ func Parse(text []byte) (*List, error) {
 var errForm = errors.New(`write "Deny KIND VALUE" with one blank between the words, where KIND is address, user, onehost, allhosts or pattern`)
 
 // add adds the rule of one line.
-func (l *List) add(raw []byte) error {
-	if len(raw) > MaxLine {
-		return fmt.Errorf("it has more than %d bytes", MaxLine)
-	}
-	line := strings.TrimSpace(string(raw))
-	if line == "" || line[0] == '#' {
-		return nil
-	}
+func (l *List) add(line string) error {
 	words := strings.SplitN(line, " ", 3)
 	if !strings.EqualFold(words[0], "deny") {
 		return errors.New("a rule begins with Deny and a blank")

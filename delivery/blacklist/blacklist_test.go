@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"mixminion/delivery/blacklist"
+	"mixminion/delivery/livefile"
 )
 
 const rules = `# People who asked
@@ -102,7 +103,7 @@ func TestMistakes(t *testing.T) {
 		"Deny user " + strings.Repeat("a", 5000):           "bytes",
 	} {
 		_, err := blacklist.Parse([]byte("# one\nDeny user ok\n" + line + "\nDeny user ok\n"))
-		var at *blacklist.LineError
+		var at *livefile.LineError
 		if !errors.As(err, &at) || at.Line != 3 || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: error %v, want %q", line, err, says)
 		}
@@ -133,7 +134,7 @@ func TestMistakesAreBounded(t *testing.T) {
 	if n := strings.Count(fmt.Sprint(err), "\n") + 1; n != 20 {
 		t.Errorf("%d mistakes are told", n)
 	}
-	if _, err := blacklist.Parse(make([]byte, blacklist.MaxFile+1)); !errors.Is(err, blacklist.ErrTooLarge) {
+	if _, err := blacklist.Parse(make([]byte, livefile.MaxFile+1)); !errors.Is(err, livefile.ErrTooLarge) {
 		t.Errorf("error %v", err)
 	}
 }

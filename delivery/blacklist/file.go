@@ -11,7 +11,7 @@ type File struct{ list *livefile.File[*List] }
 
 // Open reads a file. Its error names the file and the lines that are wrong. log may be nil.
 func Open(path string, log *slog.Logger) (*File, error) {
-	list, err := livefile.Open(path, MaxFile, Parse, log)
+	list, err := livefile.Open(path, Parse, log)
 	if err != nil {
 		return nil, err
 	}

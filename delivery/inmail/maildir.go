@@ -29,8 +29,8 @@ func ReadLimited(r io.Reader, limit int) ([]byte, error) {
 }
 
 // Maildir hands every mail of a Maildir, in the order of its file names, to a function, and removes those for which the function
-// returns nil. At ErrKeep it leaves the mail where it is; at any other error it stops and returns it; what has not been handled stays for the next time. Mails that are larger than limit are
-// given as nil. Nothing but regular files is looked at, and no link is followed.
+// returns nil. At ErrKeep it leaves the mail where it is; at any other error it stops and returns it; what has not been handled stays for the
+// next time. Mails that are larger than limit are given as nil. Nothing but regular files is looked at, and no link is followed.
 func Maildir(ctx context.Context, dir string, limit int, handle func(raw []byte) error) error {
 	for _, sub := range []string{"new", "cur"} {
 		entries, err := os.ReadDir(filepath.Join(dir, sub))

@@ -16,7 +16,6 @@ import (
 // A File is what is written in a file, as a T. It may be used by several goroutines.
 type File[T any] struct {
 	path  string
-	most  int64
 	parse func(text []byte) (T, error)
 	log   *slog.Logger
 
@@ -25,13 +24,13 @@ type File[T any] struct {
 	seen  fs.FileInfo // of the version that was looked at last, good or not; nil: it was not there
 }
 
-// Open reads a file. parse gets at most one byte more than most, and has to refuse that. Errors name the file, and wrap that of parse. log may
-// be nil.
-func Open[T any](path string, most int64, parse func(text []byte) (T, error), log *slog.Logger) (*File[T], error) {
+// Open reads a file. parse gets at most one byte more than MaxFile, and has to refuse that, as Lines does. Errors name the file, and wrap that
+// of parse. log may be nil.
+func Open[T any](path string, parse func(text []byte) (T, error), log *slog.Logger) (*File[T], error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	f := &File[T]{path: path, most: most, parse: parse, log: log}
+	f := &File[T]{path: path, parse: parse, log: log}
 	var err error
 	if f.value, f.seen, err = f.read(); err != nil {
 		return nil, err
@@ -91,7 +90,7 @@ func (f *File[T]) read() (value T, seen fs.FileInfo, err error) {
 	if err != nil {
 		return value, nil, err
 	}
-	text, err := io.ReadAll(io.LimitReader(file, f.most+1))
+	text, err := io.ReadAll(io.LimitReader(file, MaxFile+1))
 	if err != nil {
 		return value, info, err
 	}

@@ -11,7 +11,7 @@ type File struct{ users *livefile.File[*Users] }
 
 // Open reads a file. Its error names the file and the lines that are wrong. log may be nil.
 func Open(path string, log *slog.Logger) (*File, error) {
-	users, err := livefile.Open(path, MaxFile, Parse, log)
+	users, err := livefile.Open(path, Parse, log)
 	if err != nil {
 		return nil, err
 	}

@@ -4,79 +4,36 @@
 package mbox
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"strings"
 
+	"mixminion/delivery/livefile"
 	"mixminion/delivery/mail"
 )
 
-// Limits of a file.
-const (
-	MaxFile = 16 << 20 // bytes
-	MaxLine = 4096     // bytes
-	// MaxName is the longest name that fits into a packet beside its address.
-	MaxName = 512
-)
+// MaxName is the longest name that fits into a packet beside its address.
+const MaxName = 512
 
 // Users are the users of an exit, by name. It may be used by several goroutines.
 type Users struct{ addresses map[string]string }
 
-// LineError is a mistake in a line of the file. It repeats nothing of the line: who the users are is nobody's business.
-type LineError struct {
-	Line int
-	Err  error
-}
-
-// Error names the line.
-func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
-
-// Unwrap returns what is wrong with the line.
-func (e *LineError) Unwrap() error { return e.Err }
-
-// What is wrong with a file.
+// What is wrong with a line.
 var (
-	ErrTooLarge = errors.New("the file is too large")
-	ErrForm     = errors.New(`write "name: address" or "name=address"`)
-	ErrAddress  = errors.New("what follows the name is not a mail address")
-	ErrTwice    = errors.New("this name stands in a line above already")
+	ErrForm    = errors.New(`write "name: address" or "name=address"`)
+	ErrAddress = errors.New("what follows the name is not a mail address")
+	ErrTwice   = errors.New("this name stands in a line above already")
 )
 
-// maxErrors is how many mistakes are told at a time.
-const maxErrors = 20
-
-// Parse reads a file. The error joins a *LineError for each line that is wrong, up to twenty of them; then there are no users.
+// Parse reads a file. The error is that of livefile.Lines; then there are no users.
 func Parse(text []byte) (*Users, error) {
-	if len(text) > MaxFile {
-		return nil, fmt.Errorf("%w: it has more than %d bytes", ErrTooLarge, MaxFile)
-	}
 	u := &Users{addresses: map[string]string{}}
-	var wrong []error
-	n := 0
-	for line := range bytes.Lines(text) {
-		n++
-		if err := u.add(line); err != nil {
-			wrong = append(wrong, &LineError{n, err})
-			if len(wrong) == maxErrors {
-				break
-			}
-		}
-	}
-	if len(wrong) > 0 {
-		return nil, errors.Join(wrong...)
+	if err := livefile.Lines(text, u.add); err != nil {
+		return nil, err
 	}
 	return u, nil
 }
 
-func (u *Users) add(raw []byte) error {
-	if len(raw) > MaxLine {
-		return fmt.Errorf("it has more than %d bytes", MaxLine)
-	}
-	line := strings.TrimSpace(string(raw))
-	if line == "" || line[0] == '#' {
-		return nil
-	}
+func (u *Users) add(line string) error {
 	at := strings.IndexAny(line, ":=")
 	if at < 0 {
 		return ErrForm

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"mixminion/delivery/livefile"
 	"mixminion/delivery/mail"
 	"mixminion/delivery/mbox"
 )
@@ -45,28 +46,28 @@ func TestUsers(t *testing.T) {
 
 func TestMistakes(t *testing.T) {
 	for line, want := range map[string]error{
-		"bob":                                    mbox.ErrForm,
-		": bob@home.example":                     mbox.ErrForm,
-		"b b: bob@home.example":                  mbox.ErrForm,
-		"b\x00: bob@home.example":                mbox.ErrForm,
-		strings.Repeat("b", 513) + ": bob@h.org": mbox.ErrForm,
-		"bob:":                                   mbox.ErrAddress,
-		"bob: bob":                               mbox.ErrAddress,
-		"bob: bob@home.example # him":            mbox.ErrAddress,
-		"bob: a@b.org, c@d.org":                  mbox.ErrAddress,
-		"bob: bob@home.example\rBcc: x@y.org":    mbox.ErrAddress,
-		"zoe: z@b.org":                           mbox.ErrTwice,
-		"#" + strings.Repeat("x", mbox.MaxLine):  nil,
+		"bob":                                       mbox.ErrForm,
+		": bob@home.example":                        mbox.ErrForm,
+		"b b: bob@home.example":                     mbox.ErrForm,
+		"b\x00: bob@home.example":                   mbox.ErrForm,
+		strings.Repeat("b", 513) + ": bob@h.org":    mbox.ErrForm,
+		"bob:":                                      mbox.ErrAddress,
+		"bob: bob":                                  mbox.ErrAddress,
+		"bob: bob@home.example # him":               mbox.ErrAddress,
+		"bob: a@b.org, c@d.org":                     mbox.ErrAddress,
+		"bob: bob@home.example\rBcc: x@y.org":       mbox.ErrAddress,
+		"zoe: z@b.org":                              mbox.ErrTwice,
+		"#" + strings.Repeat("x", livefile.MaxLine): nil,
 	} {
 		_, err := mbox.Parse([]byte("zoe: zoe@home.example\n\n" + line + "\n"))
-		var at *mbox.LineError
+		var at *livefile.LineError
 		if !errors.As(err, &at) || at.Line != 3 || want != nil && !errors.Is(err, want) {
 			t.Errorf("%.20q: %v", line, err)
 		} else if strings.Contains(err.Error(), "@") || strings.Contains(err.Error(), "zoe") {
 			t.Errorf("the error names somebody: %v", err)
 		}
 	}
-	if _, err := mbox.Parse(make([]byte, mbox.MaxFile+1)); !errors.Is(err, mbox.ErrTooLarge) {
+	if _, err := mbox.Parse(make([]byte, livefile.MaxFile+1)); !errors.Is(err, livefile.ErrTooLarge) {
 		t.Error(err)
 	}
 	_, err := mbox.Parse([]byte(strings.Repeat("x\n", 1000)))
