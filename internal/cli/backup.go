@@ -79,6 +79,9 @@ func writeBackup(ctx context.Context, s *streams, configFile, target string, o b
 			return err
 		}
 		defer func() { err = errors.Join(err, lock.Close()) }()
+		if _, _, err := findVault(paths); err != nil {
+			return err // it would be of no use elsewhere
+		}
 	}
 	if cfg.IncomingMMTP.Enabled {
 		src.Identity, src.Fingerprint, err = mix.IdentityPEM(paths.KeyDir, nil)

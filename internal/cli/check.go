@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 	"mixminion/internal/config"
 	"mixminion/internal/harden"
 	"mixminion/internal/store/lockfile"
-	"mixminion/internal/vault"
 	"mixminion/mix"
 	"mixminion/mix/backup"
 	"mixminion/mix/checkup"
@@ -118,15 +116,15 @@ func checkStore(ctx context.Context, s *streams, cfg *config.Server, home string
 	}
 	defer func() { _ = lock.Close() }()
 	var c mix.Config
-	if _, err = os.Lstat(filepath.Join(paths.BaseDir, vault.FileName)); err == nil {
-		// It is there, so unlock makes none.
+	_, exists, err := findVault(paths)
+	if exists { // then unlock makes none
 		c.Vault, err = unlock(ctx, s, cfg, home, p)
+	}
+	if err != nil {
+		return one(checkup.Problem, err.Error(), "")
 	}
 	if c.Vault != nil {
 		defer c.Vault.Wipe()
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return one(checkup.Problem, err.Error(), "")
 	}
 	disk, err := c.Disk()
 	if err != nil {

@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 
 	"mixminion/internal/config"
-	"mixminion/internal/vault"
 
 	"github.com/spf13/cobra"
 )
@@ -59,8 +56,11 @@ func lockKeys(ctx context.Context, s *streams, configFile, text string, p passph
 	if now.From == config.StoreKeyNone {
 		return errors.New("--store-key: a master key cannot be without a lock; a mix goes back to a store in clear only when it is empty, as docs/operator-guide.md says")
 	}
-	path := filepath.Join(cfg.Paths(home).BaseDir, vault.FileName)
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+	path, exists, err := findVault(cfg.Paths(home))
+	if err != nil {
+		return err
+	}
+	if !exists {
 		return fmt.Errorf("%s: %w", path, errNothingLocked)
 	}
 	// One for both, so that two lines of one descriptor are read in turn.

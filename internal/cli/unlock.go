@@ -53,22 +53,17 @@ func unlock(ctx context.Context, s *streams, cfg *config.Server, home string, p 
 
 func unlockWith(ctx context.Context, s *streams, cfg *config.Server, home string, source asker) (*vault.Vault, error) {
 	paths := cfg.Paths(home)
-	path := filepath.Join(paths.BaseDir, vault.FileName)
-	_, err := os.Lstat(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read the master key: %w", err)
+	path, exists, err := findVault(paths)
+	if err != nil {
+		return nil, err
 	}
 	none := cfg.Main.StoreKey.From == config.StoreKeyNone
-	switch exists := err == nil; {
+	switch {
 	case exists && none:
 		return nil, fmt.Errorf("%s: %w", path, errStoreNoKey)
 	case exists:
 		return openVault(ctx, s, cfg, home, path, source)
-	}
-	if err := mix.CheckNoMasterKey(paths); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if none {
+	case none:
 		return nil, nil
 	}
 	if err := os.MkdirAll(paths.BaseDir, 0o700); err != nil {
@@ -80,6 +75,22 @@ func unlockWith(ctx context.Context, s *streams, cfg *config.Server, home string
 	}
 	defer secret.Wipe()
 	return vault.Create(path, secret)
+}
+
+// findVault says which file the master key is in, and whether there is one. It fails if there is none and something is encrypted.
+func findVault(paths config.ServerPaths) (path string, exists bool, err error) {
+	path = filepath.Join(paths.BaseDir, vault.FileName)
+	_, err = os.Lstat(path)
+	switch {
+	case err == nil:
+		return path, true, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return path, false, fmt.Errorf("read the master key: %w", err)
+	}
+	if err := mix.CheckNoMasterKey(paths); err != nil {
+		return path, false, fmt.Errorf("%s: %w", path, err)
+	}
+	return path, false, nil
 }
 
 // openVault opens the master key that is there; a person may mistype a passphrase.
