@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -123,7 +124,7 @@ func (m *Mix) upload(ctx context.Context, base string, done map[crypt.Digest]boo
 		case err != nil:
 			return err
 		case receipt.Pending:
-			log.Info("the directory server has the descriptor, and may wait for its operator", "message", receipt.Message)
+			log.Warn("the directory server has the descriptor, and may wait for its operator", "message", receipt.Message)
 		default:
 			log.Info("the descriptor is published")
 		}
@@ -173,15 +174,21 @@ type listing struct {
 	warnings                   string
 }
 
+// placeIn tells how a directory has the mix.
+func (m *Mix) placeIn(d *dirclient.Consensus) (listed, recommended bool) {
+	for _, s := range d.Servers {
+		if s.KeyID() == m.keyID {
+			listed, recommended = true, recommended || d.Recommends(s)
+		}
+	}
+	return listed, recommended
+}
+
 // report logs what is new for the operator since the listing before.
 func (m *Mix) report(up *dirclient.Update, before listing) listing {
 	d, log := up.Consensus, m.cfg.Logger
 	now := listing{known: true}
-	for _, s := range d.Servers {
-		if s.KeyID() == m.keyID {
-			now.listed, now.recommended = true, d.Recommends(s)
-		}
-	}
+	now.listed, now.recommended = m.placeIn(d)
 	warnings := d.Warnings(m.cfg.Clock.Now(), d.ServerVersions, strings.TrimPrefix(m.cfg.Software, "Mixminion "))
 	for _, s := range up.Skews {
 		warnings = append(warnings, s.String())
@@ -196,7 +203,11 @@ func (m *Mix) report(up *dirclient.Update, before listing) listing {
 		log.Info("there is a new directory", "of", d.ValidAfter.Format(time.DateOnly))
 	}
 	if !before.known || now.listed != before.listed || now.recommended != before.recommended {
-		log.Info("how the directory has this mix", "listed", now.listed, "recommended", now.recommended)
+		level := slog.LevelInfo
+		if !now.recommended {
+			level = slog.LevelWarn // nobody sends to it
+		}
+		log.Log(context.Background(), level, "how the directory has this mix", "listed", now.listed, "recommended", now.recommended)
 	}
 	if now.warnings != before.warnings && now.warnings != "" {
 		log.Warn(now.warnings)

@@ -155,6 +155,10 @@ func TestDownload(t *testing.T) {
 		return r.log.count("listed=true recommended=true") == 1 && r.log.count("there is a new directory") == 1
 	})
 
+	if st := r.mix.Status(); !st.Directory.Equal(today) || !st.Listed || !st.Recommended {
+		t.Errorf("%+v", st)
+	}
+
 	tomorrow := today.Add(day)
 	publish(tomorrow, other)
 	// The mix waits for a moment of the next day, which begins in 15 hours.
@@ -162,6 +166,9 @@ func TestDownload(t *testing.T) {
 	r.clk.Advance(39*time.Hour - time.Second)
 	eventually(t, "the directory of the next day", holds(tomorrow))
 	eventually(t, "lines in the log", func() bool { return r.log.count("listed=false recommended=false") == 1 })
+	if st := r.mix.Status(); !st.Directory.Equal(tomorrow) || st.Listed || st.Recommended {
+		t.Errorf("%+v", st)
+	}
 
 	// The authorities vanish: a line when it begins, and no more that day.
 	site.Put(map[string][]byte{dirclient.CurrentName: nil, dirclient.CurrentSigName: nil})

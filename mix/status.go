@@ -34,6 +34,8 @@ type Status struct {
 	Publishes                      int  // directory servers to publish to
 	// Directory is the day of the directory that the mix holds; zero if it has none.
 	Directory time.Time
+	// Listed and Recommended tell how that has the mix.
+	Listed, Recommended bool
 }
 
 // A KeyStatus describes one packet key.
@@ -89,6 +91,7 @@ func (m *Mix) Status() Status {
 	}
 	if d, err := m.Directory(); err == nil && d != nil && !d.ValidAfter.After(now) {
 		st.Directory = d.ValidAfter
+		st.Listed, st.Recommended = m.placeIn(d)
 	}
 	return st
 }

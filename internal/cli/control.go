@@ -190,10 +190,21 @@ func sayMix(say func(string, ...any), m *mix.Status) {
 	say("At most %d connections to it are open; packets and replay logs take at most %s.", m.Connections, disk.String())
 	switch {
 	case !m.Directory.IsZero():
-		say("Its directory is of %s.", m.Directory.UTC().Format(time.DateOnly))
+		say("Its directory is of %s, and %s.", m.Directory.UTC().Format(time.DateOnly), listing(m))
 	default:
 		say("It has no directory.")
 	}
+}
+
+// listing says how the directory has a mix.
+func listing(m *mix.Status) string {
+	switch {
+	case m.Recommended:
+		return "recommends this mix"
+	case m.Listed:
+		return "lists this mix, but does not recommend it, so that nobody sends to it"
+	}
+	return "does not list this mix, so that nobody sends to it"
 }
 
 func keyLine(k mix.KeyStatus) string {
