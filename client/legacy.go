@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -9,6 +10,8 @@ import (
 	"mixminion/packet"
 	"mixminion/path"
 )
+
+var errNoPermission = errors.New("its descriptor says nothing of TLS 1.3, and this packet may not go over an older link: write the message again")
 
 // newPrepared is a packet that goes over p.
 func newPrepared(p path.Path, pk *packet.Packet) PreparedPacket {
@@ -36,7 +39,7 @@ func (c *Client) newLinks() *links {
 	l := new(links)
 	l.modern = c.transport(nil)
 	l.legacy = c.transport(func(to packet.Hop) bool {
-		if c.speaksTLS13(to) {
+		if yes, _ := c.speaksTLS13(to); yes {
 			return false
 		}
 		l.mu.Lock()
@@ -49,19 +52,19 @@ func (c *Client) newLinks() *links {
 	return l
 }
 
-// speaksTLS13 reports whether a descriptor says so of the server that has the key of a hop. It is asked when a link is made: since the packet
-// was wrapped, the server may have got newer programs. What cannot be found out counts as yes.
-func (c *Client) speaksTLS13(to packet.Hop) bool {
-	known, err := c.Servers()
+// speaksTLS13 reports whether a descriptor says so of the server that has the key of a hop, and whether that server is known at all. It is
+// asked when a link is made: since the packet was wrapped, the server may have got newer programs. What cannot be found out counts as yes.
+func (c *Client) speaksTLS13(to packet.Hop) (yes, known bool) {
+	servers, err := c.Servers()
 	if err != nil {
-		return true
+		return true, false
 	}
-	for _, d := range known {
-		if d.KeyID() == to.KeyID && d.AcceptsTLS13() {
-			return true
+	for _, d := range servers {
+		if d.KeyID() == to.KeyID {
+			yes, known = yes || d.AcceptsTLS13(), true
 		}
 	}
-	return false
+	return yes, known
 }
 
 func (l *links) to(e entry) *mmtp.Client {
@@ -71,12 +74,21 @@ func (l *links) to(e entry) *mmtp.Client {
 	return l.modern
 }
 
-// explain adds to what went wrong with a link that this program cannot make a kind of links that might have been possible.
-func (e entry) explain(err error) error {
-	if err == nil || !e.legacy || mmtp.LegacyAvailable {
+// explainLink adds to what went wrong with a link why no legacy one was made.
+func (c *Client) explainLink(e entry, err error) error {
+	if err == nil {
+		return nil
+	}
+	if e.legacy {
+		if !mmtp.LegacyAvailable {
+			err = fmt.Errorf("%w; %w", err, mmtp.ErrNoLegacy)
+		}
 		return err
 	}
-	return fmt.Errorf("%w; %w", err, mmtp.ErrNoLegacy)
+	if yes, known := c.speaksTLS13(e.hop); errors.Is(err, mmtp.ErrHandshake) && known && !yes {
+		err = fmt.Errorf("%w; %w", err, errNoPermission)
+	}
+	return err
 }
 
 func (l *links) close() {

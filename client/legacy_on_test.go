@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -108,6 +109,8 @@ func TestLegacyLinkNeedsPermission(t *testing.T) {
 	enqueue(t, c, old)
 	if r := flush(t, c, nil, 0); r.Kept != 1 || len(r.Causes) != 1 || len(r.Legacy) > 0 || node.Links() > 0 {
 		t.Errorf("%+v, %d links", r, node.Links())
+	} else if !strings.Contains(r.Causes[0].Error(), "write the message again") {
+		t.Error(r.Causes[0])
 	}
 	enqueue(t, c, throughOld(t, c))
 	if r := flush(t, c, nil, 0); r.Kept != 1 || r.Sent != 1 {

@@ -17,7 +17,7 @@ func (c *Client) Probe(ctx context.Context, to packet.Hop, legacy bool) (crypt.K
 	l, e := c.newLinks(), entry{to, legacy}
 	defer l.close()
 	id, err := l.to(e).Probe(ctx, to)
-	return id, e.explain(err)
+	return id, c.explainLink(e, err)
 }
 
 // CountPackets returns how many packets a message takes, without choosing paths for them.

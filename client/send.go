@@ -319,10 +319,11 @@ func (c *Client) handOver(ctx context.Context, list []outgoing, w Watcher) hande
 				}
 			})
 			if len(left) > 0 {
+				err = c.explainLink(e, err)
 				mu.Lock()
 				defer mu.Unlock()
 				result.unsent = append(result.unsent, left...)
-				result.causes = append(result.causes, e.explain(err))
+				result.causes = append(result.causes, err)
 			}
 		})
 	}

@@ -29,14 +29,14 @@ type halfCloser interface {
 	CloseWrite() error
 }
 
-// errHandshake marks errors after which an older TLS may be tried.
-var errHandshake = errors.New("TLS handshake")
+// ErrHandshake says that a link came to its end in the handshake of TLS: the server may know another TLS, or be something else.
+var ErrHandshake = errors.New("TLS handshake")
 
 // modernHandshake makes a client's handshake of TLS 1.3.
 func modernHandshake(ctx context.Context, raw net.Conn, now func() time.Time, check func(crypt.KeyID) error) (halfCloser, error) {
 	conn := tls.Client(raw, clientTLS(now, check))
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return nil, fmt.Errorf("%w: %w", errHandshake, err)
+		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
 	return conn, nil
 }
@@ -51,7 +51,7 @@ func legacyHandshake(ctx context.Context, raw net.Conn, now func() time.Time, ch
 		return check(id)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("legacy %w: %w", errHandshake, err)
+		return nil, fmt.Errorf("legacy %w: %w", ErrHandshake, err)
 	}
 	return conn, nil
 }
@@ -59,7 +59,7 @@ func legacyHandshake(ctx context.Context, raw net.Conn, now func() time.Time, ch
 // mayFallBack reports whether a link of TLS 1.3 that failed with err may be tried as a legacy link. A server that has shown a chain, good or
 // bad, speaks TLS 1.3.
 func mayFallBack(ctx context.Context, err error) bool {
-	return LegacyAvailable && ctx.Err() == nil && errors.Is(err, errHandshake) && !errors.Is(err, ErrCertificate) && !errors.Is(err, ErrKeyID)
+	return LegacyAvailable && ctx.Err() == nil && errors.Is(err, ErrHandshake) && !errors.Is(err, ErrCertificate) && !errors.Is(err, ErrKeyID)
 }
 
 // serverHandshake makes a server's handshake, with the TLS that the client's first message asks for.
