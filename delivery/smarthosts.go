@@ -65,13 +65,30 @@ func (t *smartHosts) Probe(ctx context.Context) error {
 		case err == nil:
 			s.close(true)
 		case all == nil:
-			all = fmt.Errorf("mail server %s: %w", h.addr, err)
+			all = &serverError{h.addr, err}
 		default:
-			all = fmt.Errorf("%w; mail server %s: %w", all, h.addr, err)
+			all = fmt.Errorf("%w; %w", all, &serverError{h.addr, err})
 		}
 	}
 	return all
 }
+
+// serverError says which mail server is in trouble, in the log too.
+type serverError struct {
+	addr string
+	err  error
+}
+
+func (e *serverError) name() string { return "mail server " + e.addr }
+
+// Error names the server.
+func (e *serverError) Error() string { return e.name() + ": " + e.err.Error() }
+
+// Unwrap returns the trouble.
+func (e *serverError) Unwrap() error { return e.err }
+
+// Public returns the part of the text that is logged as it is: the configuration has it.
+func (e *serverError) Public() []string { return []string{e.name()} }
 
 // hostsBatch is the state of one batch. Its links are in the order of the hosts.
 type hostsBatch struct {
@@ -110,7 +127,7 @@ func (b *hostsBatch) Send(ctx context.Context, e Envelope, mail []byte) ([]Outco
 			}
 		}
 		if err != nil {
-			err = fmt.Errorf("mail server %s: %w", l.host.addr, err)
+			err = &serverError{l.host.addr, err}
 			if ctx.Err() == nil {
 				l.host.aside(b.now().Add(asideFor))
 			}

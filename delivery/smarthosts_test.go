@@ -1,6 +1,7 @@
 package delivery_test
 
 import (
+	"bytes"
 	"net"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"mixminion/delivery"
+	"mixminion/internal/logging"
 )
 
 func clockOf(now *time.Time) func() time.Time { return func() time.Time { return *now } }
@@ -117,6 +119,14 @@ func TestAllServersInTrouble(t *testing.T) {
 		wantOutcomes(t, got, unavailable)
 		if err == nil {
 			t.Error("no error")
+		}
+		// The operator's log names the servers, which are addresses here.
+		var line bytes.Buffer
+		logging.New(&line, &logging.Settings{}).Error("trouble", "error", err)
+		for _, server := range cfg.Servers {
+			if !strings.Contains(line.String(), "mail server "+server+": ") {
+				t.Errorf("the log does not name %s: %s", server, &line)
+			}
 		}
 		if n := busy.connections(); n != i+1 {
 			t.Errorf("%d connections", n)

@@ -115,6 +115,33 @@ func TestRedaction(t *testing.T) {
 	}
 }
 
+// serverError names a server of the configuration.
+type serverError struct{ err error }
+
+func (e serverError) Error() string    { return "mail server mx.example:25: " + e.err.Error() }
+func (e serverError) Unwrap() error    { return e.err }
+func (e serverError) Public() []string { return []string{"mail server mx.example:25"} }
+
+// What an error says of the configuration is logged, though something else in it is struck out, be it the same.
+func TestPublicPartsOfErrors(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		want string
+	}{
+		"name":      {serverError{&net.DNSError{Err: "no such host", Name: "mx.example"}}, "mail server mx.example:25: lookup [address]: no such host"},
+		"recipient": {serverError{errors.New("bob@mx.example refused")}, "mail server mx.example:25: [mailbox] refused"},
+		"several": {fmt.Errorf("delivering: %w; %w", serverError{errors.New("busy")}, serverError{errors.New("192.0.2.7 is full")}),
+			"delivering: mail server mx.example:25: busy; mail server mx.example:25: [address] is full"},
+		"forged": {serverError{errors.New("\x000\x00 from 192.0.2.7")}, "from [address]"},
+	} {
+		log, out := logger(false)
+		log.Info("line", "error", c.err)
+		if !strings.Contains(out.String(), c.want) || leaks.MatchString(out.String()) {
+			t.Errorf("%s: %s", name, out)
+		}
+	}
+}
+
 func TestHarmlessValues(t *testing.T) {
 	log, out := logger(false)
 	log.Warn("it goes on", "n", 7, "on", true, "wait", time.Minute, "at", time.Unix(0, 0).UTC(), "file", logging.Public("/var/lib/a b"),

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -70,28 +71,54 @@ func redactError(err error) (text string) {
 		}
 	}()
 	text = err.Error()
-	var secrets []string
-	collect(err, &secrets)
+	var n names
+	n.collect(err)
+	if strings.Contains(text, mark) {
+		n.public = nil // what comes from outside must not pass for a place holder
+	}
+	for i, s := range n.public {
+		text = strings.ReplaceAll(text, s, placeholder(i))
+	}
 	// The longest first: a part of it would leave the rest standing.
-	slices.SortFunc(secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
-	for _, s := range secrets {
+	slices.SortFunc(n.secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	for _, s := range n.secrets {
 		if s != "" {
 			text = strings.ReplaceAll(text, s, hiddenAddress)
 		}
 	}
-	return redactText(text)
+	text = redactText(text)
+	for i, s := range n.public {
+		text = strings.ReplaceAll(text, placeholder(i), s)
+	}
+	return text
 }
+
+// mark stands around the number of a place holder.
+const mark = "\x00"
+
+// placeholder stands for a public part of a text while the rest is redacted.
+func placeholder(i int) string { return mark + strconv.Itoa(i) + mark }
+
+// names are what the errors of a chain name.
+type names struct{ secrets, public []string }
 
 // private is an error that names somebody: Private returns the parts of its text that must not be logged.
 type private interface{ Private() []string }
 
+// public is an error that names what the configuration holds: Public returns the parts of its text that are logged as they are, like a value of
+// the type of that name.
+type public interface{ Public() []string }
+
 // collect gathers what the errors of a chain name.
-func collect(err error, secrets *[]string) {
-	add := func(s ...string) { *secrets = append(*secrets, s...) }
+func (n *names) collect(err error) {
+	add := func(s ...string) { n.secrets = append(n.secrets, s...) }
 	addr := func(a net.Addr) {
 		if a != nil {
 			add(a.String())
 		}
+	}
+	if e, ok := err.(public); ok { //nolint:errorlint // each error of the chain is looked at
+		n.public = append(n.public, e.Public()...)
 	}
 	switch e := err.(type) { //nolint:errorlint // each error of the chain is looked at
 	case private:
@@ -111,12 +138,12 @@ func collect(err error, secrets *[]string) {
 	switch e := err.(type) { //nolint:errorlint // as above
 	case interface{ Unwrap() error }:
 		if next := e.Unwrap(); next != nil {
-			collect(next, secrets)
+			n.collect(next)
 		}
 	case interface{ Unwrap() []error }:
 		for _, next := range e.Unwrap() {
 			if next != nil {
-				collect(next, secrets)
+				n.collect(next)
 			}
 		}
 	}
