@@ -17,8 +17,8 @@ import (
 	"mixminion/directory"
 )
 
-// One member gives its vote to one other only, at the last moment for that one's clock, which is a little slow, when the third has already seen
-// that all show the same.
+// One member gives its vote to one other only, at the last moment for that one's clock, which is a little slow, when
+// the third has already seen that all show the same.
 func TestVoteAtTheLastMomentDividesNobody(t *testing.T) {
 	for _, skew := range []time.Duration{-30 * time.Second, -90 * time.Second, -110 * time.Second} {
 		t.Run(skew.String(), func(t *testing.T) {

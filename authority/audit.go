@@ -36,8 +36,8 @@ func (r *AuditReport) problem(format string, args ...any) {
 // has signed the last one, and that each names the one before. It changes nothing, and the authority may be running. An error comes
 // from the system.
 //
-// Once a consensus is vouched for, so is the one that it names, whoever signed that: groups change, and keys that were stolen long after must
-// not be able to write another past.
+// Once a consensus is vouched for, so is the one that it names, whoever signed that: groups change, and keys that were
+// stolen long after must not be able to write another past.
 func Audit(dir string, group []directory.Voter) (*AuditReport, error) {
 	dir = filepath.Join(dir, historyDir)
 	days, err := historyDays(dir)

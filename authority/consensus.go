@@ -271,8 +271,8 @@ func (a *Authority) examine(c *cycle, from string, text, sigText []byte) ([]dire
 	return d.Signers, sigs, nil
 }
 
-// fragmented records that another member has signed something else (dir-spec 7.4), and keeps it for the operator. Who has signed that and what we
-// signed too is named: honest members sign once.
+// fragmented records that another member has signed something else (dir-spec 7.4), and keeps it for the operator. Who
+// has signed that and what we signed too is named: honest members sign once.
 func (a *Authority) fragmented(c *cycle, from string, d *directory.Directory, text []byte) error {
 	hash := d.BodyHash()
 	said := hex.EncodeToString(hash[:])

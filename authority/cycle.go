@@ -199,8 +199,8 @@ func (a *Authority) eligible(d time.Time) []*directory.Descriptor {
 	return a.bounded(out)
 }
 
-// bounded leaves out the servers that take most room if there are more descriptors than a vote can hold: a few servers with many long ones must
-// not keep us from voting for the rest.
+// bounded leaves out the servers that take most room if there are more descriptors than a vote can hold: a few servers
+// with many long ones must not keep us from voting for the rest.
 func (a *Authority) bounded(servers []*directory.Descriptor) []*directory.Descriptor {
 	size := map[string]int{}
 	total := 0

@@ -77,8 +77,8 @@ type renderedPage struct {
 	html   []byte
 }
 
-// page gives the page at the URL base (dir-spec 5.1), from the view that the last step left. It is rendered at most once for a view and a minute:
-// anybody can ask for it, as often as they like.
+// page gives the page at the URL base (dir-spec 5.1), from the view that the last step left. It is rendered at most
+// once for a view and a minute: anybody can ask for it, as often as they like.
 func (a *Authority) page() ([]byte, error) {
 	v, now := a.view.Load(), a.cfg.Clock.Now().UTC()
 	a.pageMu.Lock()

@@ -103,8 +103,8 @@ func (s *shelf) has(name string) bool {
 	return s.names[name] || s.pinned[name] != nil
 }
 
-// open opens a document as it is served, and says how long it is. The error matches fs.ErrNotExist if there is none. A file that is replaced
-// meanwhile is read to its end.
+// open opens a document as it is served, and says how long it is. The error matches fs.ErrNotExist if there is none. A
+// file that is replaced meanwhile is read to its end.
 func (s *shelf) open(name string) (_ io.ReadCloser, size int64, err error) {
 	s.mu.RLock()
 	data, known := s.pinned[name], s.names[name]

@@ -64,8 +64,8 @@ func (a *Authority) exchangeRaw(ctx context.Context) (next time.Time, err error)
 	return a.rawAt, nil
 }
 
-// sweep removes what is too old, once a day. Age counts from the current consensus: a clock that is set far ahead and back again must not make
-// us forget what we have signed.
+// sweep removes what is too old, once a day. Age counts from the current consensus: a clock that is set far ahead and
+// back again must not make us forget what we have signed.
 func (a *Authority) sweep(start time.Time) error {
 	if a.swept.Equal(start) {
 		return nil

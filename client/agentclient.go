@@ -90,8 +90,8 @@ func (a *Agent) Servers(ctx context.Context) ([]AgentServer, error) {
 // Stop asks the agent to end. It answers before it does; what it has begun to send it sends.
 func (a *Agent) Stop(ctx context.Context) error { return a.call(ctx, agentwire.Stop, nil, nil) }
 
-// Events asks to be told of events, and returns when the agent has agreed. The sequence ends with an error: that of ctx, or ErrAgentGone. The
-// connection is good for nothing else afterwards.
+// Events asks to be told of events, and returns when the agent has agreed. The sequence ends with an error: that of
+// ctx, or ErrAgentGone. The connection is good for nothing else afterwards.
 func (a *Agent) Events(ctx context.Context) (iter.Seq2[AgentEvent, error], error) {
 	if err := a.call(ctx, agentwire.Watch, nil, nil); err != nil {
 		return nil, err

@@ -32,8 +32,8 @@ type Options struct {
 	NoIPv4 bool
 	// Connect is how long to wait for a server, 0 means the default of package mmtp.
 	Connect time.Duration
-	// Directories says who is trusted to sign the directory and where to download it; Open fills in Dir and the clock. If nobody is trusted there is
-	// no directory, and paths are chosen among all servers that were imported.
+	// Directories says who is trusted to sign the directory and where to download it; Open fills in Dir and the clock.
+	// If nobody is trusted there is no directory, and paths are chosen among all servers that were imported.
 	Directories dirclient.Options
 	// UseOldDirectory has paths chosen from a directory that is too old otherwise: see directory.Grace.
 	UseOldDirectory bool

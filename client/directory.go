@@ -12,8 +12,9 @@ import (
 	"mixminion/path"
 )
 
-// UpdateServers downloads the directory (dir-spec 8), whatever is held, and holds the newest that it finds. Without trusted authorities the error is
-// dirclient.ErrNoAuthorities; if no source had a directory that counts, it is a *dirclient.UpdateError, and what was held stays.
+// UpdateServers downloads the directory (dir-spec 8), whatever is held, and holds the newest that it finds. Without
+// trusted authorities the error is dirclient.ErrNoAuthorities; if no source had a directory that counts, it is a
+// *dirclient.UpdateError, and what was held stays.
 func (c *Client) UpdateServers(ctx context.Context) (*dirclient.Update, error) {
 	up, err := c.dirs.Update(ctx)
 	return up, explain(err)
@@ -26,8 +27,8 @@ func (c *Client) UpdateDue() bool { return c.dirs.Due() }
 // HasAuthorities reports whether there are authorities to trust, so that directories can be downloaded.
 func (c *Client) HasAuthorities() bool { return c.dirs.Trusts() }
 
-// Directory returns the directory that is held, its signatures verified; nil if there is none. If it is damaged, or no longer signed by enough of
-// those who are trusted, the error is dirclient.ErrHeld.
+// Directory returns the directory that is held, its signatures verified; nil if there is none. If it is damaged, or no
+// longer signed by enough of those who are trusted, the error is dirclient.ErrHeld.
 func (c *Client) Directory() (*dirclient.Consensus, error) { return c.dirs.Held() }
 
 // usable returns the directory that is held if it is not too old to be used.
@@ -49,8 +50,8 @@ func (c *Client) DirectoryUsable() error {
 	return err
 }
 
-// beside returns those imported descriptors that are of no server of the directory: of its servers, everybody uses the descriptors that stand in
-// it.
+// beside returns those imported descriptors that are of no server of the directory: of its servers, everybody uses the
+// descriptors that stand in it.
 func beside(d *dirclient.Consensus, imported []*directory.Descriptor) []*directory.Descriptor {
 	if d == nil {
 		return imported
@@ -70,8 +71,8 @@ func listedServers(d *dirclient.Consensus) map[string]bool {
 	return set
 }
 
-// Recommended returns what tells whether a server may be chosen at random: the directory recommends it, or there is no directory and the user
-// has imported it.
+// Recommended returns what tells whether a server may be chosen at random: the directory recommends it, or there is no
+// directory and the user has imported it.
 func (c *Client) Recommended() (func(*directory.Descriptor) bool, error) {
 	d, err := c.dirs.Held()
 	if err != nil {
@@ -87,9 +88,9 @@ func recommends(d *dirclient.Consensus) func(*directory.Descriptor) bool {
 	return d.Recommends
 }
 
-// network returns the servers that paths may go through, and which of them may be chosen at random. If there is a directory, these are the ones that
-// it recommends, with the descriptors in it, so that everybody who has it chooses in the same way; what the user has imported beside that can only
-// be named.
+// network returns the servers that paths may go through, and which of them may be chosen at random. If there is a
+// directory, these are the ones that it recommends, with the descriptors in it, so that everybody who has it chooses in
+// the same way; what the user has imported beside that can only be named.
 func (c *Client) network() ([]*directory.Descriptor, *dirclient.Consensus, error) {
 	d, err := c.usable()
 	if err != nil {

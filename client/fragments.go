@@ -181,9 +181,10 @@ func (p *FragmentPool) Find(digits string) (message.ID, error) {
 	return message.ID{}, ErrAmbiguous
 }
 
-// Add takes a fragment that by could open, and tells how far its message is then. A fragment that is not needed is not kept. The error wraps
-// ErrFinished for a fragment that comes too late, ErrTooLarge if its message is longer than 64 MB after compression,
-// message.ErrPayload if it is none, and message.ErrInconsistent if it contradicts an earlier one, upon which the whole message is given up.
+// Add takes a fragment that by could open, and tells how far its message is then. A fragment that is not needed is not
+// kept. The error wraps ErrFinished for a fragment that comes too late, ErrTooLarge if its message is longer than 64 MB
+// after compression, message.ErrPayload if it is none, and message.ErrInconsistent if it contradicts an earlier one,
+// upon which the whole message is given up.
 func (p *FragmentPool) Add(f *message.Fragment, by message.Opener) (Partial, error) {
 	unknown := Partial{ID: f.ID, For: by, Size: f.Size}
 	if err := p.client.checkLocked(); err != nil {

@@ -30,9 +30,10 @@ const triedSuffix = "-tried"
 // Pick reads packets of the queue that may leave in place of dummies, given by the first hop of each, and returns as many, with no ID where
 // the dummy itself is to leave. Packets that skip (if not nil) says yes to are passed over, and so is what is damaged.
 //
-// First come packets that were never picked, chosen at random: their first hops were drawn by the law for dummies. Packets that were picked
-// before wait for a dummy with the same first hop. So the first hops that are seen follow the law for dummies whatever waits, and however many
-// attempts fail: packets for a server that does not answer would otherwise pile up in the queue and draw all attempts to it.
+// First come packets that were never picked, chosen at random: their first hops were drawn by the law for dummies.
+// Packets that were picked before wait for a dummy with the same first hop. So the first hops that are seen follow the
+// law for dummies whatever waits, and however many attempts fail: packets for a server that does not answer would
+// otherwise pile up in the queue and draw all attempts to it.
 //
 // They stay in the queue, under new names: see RemoveSent. The caller holds the lock, but need not hold it any longer while it sends them;
 // whoever flushes meanwhile may send them too, and a server's replay log swallows one of the two.

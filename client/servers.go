@@ -101,8 +101,8 @@ func (c *Client) store(d *directory.Descriptor) error {
 	return nil
 }
 
-// Servers returns all descriptors that have not expired: those of the directory, if there is one, of whatever age, and of what was imported those of
-// other servers. They are sorted by nickname.
+// Servers returns all descriptors that have not expired: those of the directory, if there is one, of whatever age, and
+// of what was imported those of other servers. They are sorted by nickname.
 func (c *Client) Servers() ([]*directory.Descriptor, error) {
 	all, err := c.imported()
 	if err != nil {

@@ -24,8 +24,8 @@ type MBOXConfig struct {
 	TransportConfig
 }
 
-// MBOX is the exit that mails messages to users of its own, whom senders know by a name only (E2E-spec 3.2). Apart from where it goes, the mail
-// is that of SMTP. It may be used by several batches at a time.
+// MBOX is the exit that mails messages to users of its own, whom senders know by a name only (E2E-spec 3.2). Apart from
+// where it goes, the mail is that of SMTP. It may be used by several batches at a time.
 type MBOX struct {
 	smtp *SMTP
 	now  func() time.Time

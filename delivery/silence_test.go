@@ -85,8 +85,9 @@ func (g *gossip) SetDeadline(time.Time) error      { return nil }
 func (g *gossip) SetReadDeadline(time.Time) error  { return nil }
 func (g *gossip) SetWriteDeadline(time.Time) error { return nil }
 
-// Whatever mail servers answer, and to what: no log line and no error has a recipient, the text of a message or the name of a mail in it; each
-// message has one outcome; and only a mail that a server has taken is delivered to anybody, once at most.
+// Whatever mail servers answer, and to what: no log line and no error has a recipient, the text of a message or the
+// name of a mail in it; each message has one outcome; and only a mail that a server has taken is delivered to anybody,
+// once at most.
 func TestNothingIsTold(t *testing.T) {
 	usual := map[string]string{"": "220", "EHLO": "250", "MAIL": "250", "RCPT": "250", "DATA": "354", ".": "250", "RSET": "250", "QUIT": "221"}
 	rapid.Check(t, func(rt *rapid.T) {

@@ -162,8 +162,8 @@ func (b *hostsBatch) Send(ctx context.Context, e Envelope, mail []byte) ([]Outco
 	return outcomes, nil
 }
 
-// warn tells the operator, at most once in an hour since anybody can cause it, that a server refuses addresses and has not shown yet that it
-// takes mail for any.
+// warn tells the operator, at most once in an hour since anybody can cause it, that a server refuses addresses and has
+// not shown yet that it takes mail for any.
 func (t *smartHosts) warn(h *smartHost, refused int) {
 	if refused == 0 {
 		return

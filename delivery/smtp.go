@@ -97,8 +97,8 @@ func (x *SMTP) Deliver(ctx context.Context, items iter.Seq[Item], done func(id u
 	return nil
 }
 
-// Probe finds out whether a mail could be sent now: it connects to every mail server as for a mail, logs in if that is configured, and takes
-// its leave.
+// Probe finds out whether a mail could be sent now: it connects to every mail server as for a mail, logs in if that is
+// configured, and takes its leave.
 func (x *SMTP) Probe(ctx context.Context) error { return x.transport.Probe(ctx) }
 
 // Inherit goes on counting what each recipient gets where before is, whose place x takes. It is called before the first batch of x.

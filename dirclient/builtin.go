@@ -11,8 +11,8 @@ import (
 //go:embed authorities.txt
 var builtin string
 
-// Builtin returns the authorities that this build trusts unless the user names others: those of the file authorities.txt. Who builds a program for a
-// network of their own edits that file.
+// Builtin returns the authorities that this build trusts unless the user names others: those of the file
+// authorities.txt. Who builds a program for a network of their own edits that file.
 func Builtin() ([]directory.Authority, error) { return parseAuthorities(builtin) }
 
 func parseAuthorities(text string) ([]directory.Authority, error) {

@@ -55,8 +55,8 @@ func (c *Client) Trusts() bool { return len(c.opts.Trusted) > 0 }
 // Fetcher is what the client makes its requests with.
 func (c *Client) Fetcher() *Fetcher { return c.fetch }
 
-// Held returns the directory that is held, its signatures verified, whatever its age; nil if there is none or nobody is trusted. ErrHeld says that
-// there is one that cannot be used.
+// Held returns the directory that is held, its signatures verified, whatever its age; nil if there is none or nobody is
+// trusted. ErrHeld says that there is one that cannot be used.
 func (c *Client) Held() (*Consensus, error) {
 	if !c.Trusts() {
 		return nil, nil

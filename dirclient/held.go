@@ -21,8 +21,8 @@ import (
 // ErrHeld says that the directory on disk cannot be used. A download replaces it.
 var ErrHeld = errors.New("the directory that is held cannot be used; download it again")
 
-// What is held lies in three files: the directory as it was downloaded, its detached signatures in a file that is named after it, and the day of
-// the last download. The rename of the first one replaces the old pair by the new one.
+// What is held lies in three files: the directory as it was downloaded, its detached signatures in a file that is named
+// after it, and the day of the last download. The rename of the first one replaces the old pair by the new one.
 const (
 	heldName  = "dir.gz"
 	sigPrefix = "dir-"

@@ -27,8 +27,9 @@ type Consensus struct {
 	gz, sig []byte // as they were downloaded
 }
 
-// Judge reads a directory in the form in which it is published, compressed, with the detached signatures that lie beside it, and checks that
-// it is signed by more than half of the trusted authorities and does not come from the future.
+// Judge reads a directory in the form in which it is published, compressed, with the detached signatures that lie
+// beside it, and checks that it is signed by more than half of the trusted authorities and does not come from the
+// future.
 func Judge(gz, sig []byte, trusted []directory.Authority, now time.Time) (*Consensus, error) {
 	text, err := Gunzip(gz, directory.MaxDirectoryLen)
 	if err != nil {

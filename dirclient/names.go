@@ -2,8 +2,8 @@ package dirclient
 
 import "mixminion/directory"
 
-// The documents of a directory server that everybody downloads, below its URL base (dir-spec 5.1). The second holds the signatures that do not
-// stand in the directory itself.
+// The documents of a directory server that everybody downloads, below its URL base (dir-spec 5.1). The second holds the
+// signatures that do not stand in the directory itself.
 const (
 	CurrentName    = "current.gz"
 	CurrentSigName = CurrentName + directory.SignatureSuffix

@@ -25,9 +25,9 @@ const (
 	ProxyEnvironment = "environment"
 )
 
-// ParseProxy reads what a configuration says about a proxy: "none"; "environment" for what the variables http_proxy, https_proxy and
-// no_proxy say; or the URL of a proxy, http://, https:// or socks5://. A SOCKS proxy is given the names of hosts, which are not looked up here.
-// Errors wrap ErrProxy.
+// ParseProxy reads what a configuration says about a proxy: "none"; "environment" for what the variables http_proxy,
+// https_proxy and no_proxy say; or the URL of a proxy, http://, https:// or socks5://. A SOCKS proxy is given the names
+// of hosts, which are not looked up here. Errors wrap ErrProxy.
 func ParseProxy(text string) (Proxy, error) {
 	switch text {
 	case "", ProxyNone:
@@ -54,8 +54,9 @@ func ParseProxy(text string) (Proxy, error) {
 // ProxyVariables are the variables of the environment that name proxies.
 var ProxyVariables = []string{"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"}
 
-// DecideProxy reads what a user's configuration says about a proxy, as ParseProxy does. If it says nothing and the environment names a proxy, the
-// result refuses every connection: who set the variable may count on it to hide who downloads, and must not be let down in silence.
+// DecideProxy reads what a user's configuration says about a proxy, as ParseProxy does. If it says nothing and the
+// environment names a proxy, the result refuses every connection: who set the variable may count on it to hide who
+// downloads, and must not be let down in silence.
 func DecideProxy(configured string, getenv func(string) string) (Proxy, error) {
 	if configured != "" {
 		return ParseProxy(configured)

@@ -15,8 +15,9 @@ func midnight(t time.Time) time.Time { return t.UTC().Truncate(day) }
 // (dir-spec 8).
 func Due(now, last time.Time) bool { return last.Before(midnight(now)) }
 
-// NextDownload returns when a program that runs all day downloads next, so that the time says nothing about its user: uniform in the day (UTC)
-// after that of the last download, or, when that day is here or over, in what is left of today. Without a last download it is now.
+// NextDownload returns when a program that runs all day downloads next, so that the time says nothing about its user:
+// uniform in the day (UTC) after that of the last download, or, when that day is here or over, in what is left of
+// today. Without a last download it is now.
 func NextDownload(rnd io.Reader, now, last time.Time) (time.Time, error) {
 	if last.IsZero() {
 		return now, nil
@@ -34,8 +35,8 @@ const (
 	maxRetry = 4 * time.Hour
 )
 
-// NextRetry returns when to try again after a number of failures in a row, the first one being 1: each wait is about twice the one before, up to four
-// hours, and made longer or shorter by up to a half at random.
+// NextRetry returns when to try again after a number of failures in a row, the first one being 1: each wait is about
+// twice the one before, up to four hours, and made longer or shorter by up to a half at random.
 func NextRetry(rnd io.Reader, now time.Time, failures int) (time.Time, error) {
 	wait := maxRetry
 	if n := max(failures, 1) - 1; n < 10 {

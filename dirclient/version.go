@@ -12,9 +12,9 @@ const (
 	VersionNew                    // newer than all that are recommended
 )
 
-// CheckVersion looks a version of this software up in the list that a directory recommends (dir-spec 4.1). Versions of this software begin with
-// 0.1.0, and those below are the first implementation's, which share the list: entries below 0.1.0, and such as are no versions, say nothing
-// about this software, and a list of nothing else has no advice.
+// CheckVersion looks a version of this software up in the list that a directory recommends (dir-spec 4.1). Versions of
+// this software begin with 0.1.0, and those below are the first implementation's, which share the list: entries below
+// 0.1.0, and such as are no versions, say nothing about this software, and a list of nothing else has no advice.
 func CheckVersion(recommended []string, version string) Advice {
 	known, newer := false, false
 	for _, v := range recommended {

@@ -23,7 +23,8 @@ const (
 	MaxVoters       = 64
 	MaxURLLen       = 256
 
-	// maxBodyLen leaves room for the signatures, so that a body that one authority takes fits into what all others read, whoever has signed it.
+	// maxBodyLen leaves room for the signatures, so that a body that one authority takes fits into what all others
+	// read, whoever has signed it.
 	maxBodyLen = MaxDirectoryLen - MaxSigners*4096
 
 	maxRecommended = MaxServers

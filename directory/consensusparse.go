@@ -62,8 +62,8 @@ func (c *Cache) ParseDirectory(text []byte) (*Directory, error) {
 	return d, nil
 }
 
-// checkBodyLen refuses a body that would be too long in the form in which it is published, where a line may have one blank more. An authority that
-// passes a vote on must not make of it what the next one refuses.
+// checkBodyLen refuses a body that would be too long in the form in which it is published, where a line may have one
+// blank more. An authority that passes a vote on must not make of it what the next one refuses.
 func checkBodyLen(body []byte) error {
 	if n := len(body) + bytes.Count(body, []byte(":\n")); n > maxBodyLen {
 		return syntaxError(0, "%d bytes without signatures are more than the %d allowed", n, maxBodyLen)

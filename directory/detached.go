@@ -24,8 +24,8 @@ const sectionDetached = "Detached-Signature"
 // detachedLabel keeps these signatures apart from whatever else the key may sign.
 const detachedLabel = "Mixminion detached directory signature 0.1\n"
 
-// A Detached is one authority's RSA-PSS signature of the body of a directory. It lies in a file of its own beside the directory, because the
-// signature inside is over a SHA-1 digest, for which two different bodies could be made.
+// A Detached is one authority's RSA-PSS signature of the body of a directory. It lies in a file of its own beside the
+// directory, because the signature inside is over a SHA-1 digest, for which two different bodies could be made.
 type Detached struct {
 	Identity  *rsa.PublicKey
 	BodyHash  [sha256.Size]byte // of what it signs: see Directory.BodyHash

@@ -39,9 +39,10 @@ func MMTPProtocols(ipv4, ipv6 bool) []string {
 	return out
 }
 
-// What stands in the entry TLS-Versions of the MMTP sections, which the first implementation passes over: what the links of a server are made
-// with. A server without the entry speaks TLSLegacy alone, as the first implementation does. The entry is signed, so whoever stands between
-// two servers that both speak TLS 1.3 cannot make them use anything else.
+// What stands in the entry TLS-Versions of the MMTP sections, which the first implementation passes over: what the
+// links of a server are made with. A server without the entry speaks TLSLegacy alone, as the first implementation does.
+// The entry is signed, so whoever stands between two servers that both speak TLS 1.3 cannot make them use anything
+// else.
 const (
 	TLS13     = "1.3"
 	TLSLegacy = "1.0" // to 1.2

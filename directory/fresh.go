@@ -53,9 +53,9 @@ func (d *Directory) CheckFresh(now time.Time) error {
 	return nil
 }
 
-// NewerThan reports whether the directory is to replace the one that is held, which may be nil: a newer one from any source wins, and of two for
-// the same day the one that was there first stays. Both must have passed CheckQuorum, and d must not be Early, or one forged date would shut out
-// all others.
+// NewerThan reports whether the directory is to replace the one that is held, which may be nil: a newer one from any
+// source wins, and of two for the same day the one that was there first stays. Both must have passed CheckQuorum, and d
+// must not be Early, or one forged date would shut out all others.
 func (d *Directory) NewerThan(held *Directory) bool {
 	return held == nil || d.ValidAfter.After(held.ValidAfter)
 }

@@ -21,7 +21,8 @@ func descriptorHas(t testing.TB, old *firstimpl.Descriptor, want *Descriptor) {
 	}
 }
 
-// TestInteropVectorDescriptors: the rules that judge our descriptors pass those of the first implementation, and read the same in them as we do.
+// TestInteropVectorDescriptors: the rules that judge our descriptors pass those of the first implementation, and read
+// the same in them as we do.
 func TestInteropVectorDescriptors(t *testing.T) {
 	v := loadVectors(t)
 	for _, s := range v.Servers {
@@ -50,7 +51,8 @@ func everything(t testing.TB) Fields {
 	return f
 }
 
-// TestInteropOurDescriptors: our descriptors pass the rules of 0.0.8, which skips what is new, and routes to all servers that have IPv4 only.
+// TestInteropOurDescriptors: our descriptors pass the rules of 0.0.8, which skips what is new, and routes to all
+// servers that have IPv4 only.
 func TestInteropOurDescriptors(t *testing.T) {
 	identity, packetKey := keys(t)
 	only6 := everything(t)
@@ -140,8 +142,8 @@ func TestInteropRulesRefuse(t *testing.T) {
 	}
 }
 
-// TestInteropDirectories: the directories of the first implementation pass the rules, and ours do, with what 0.0.8 must skip: the hash of the
-// directory of the day before.
+// TestInteropDirectories: the directories of the first implementation pass the rules, and ours do, with what 0.0.8 must
+// skip: the hash of the directory of the day before.
 func TestInteropDirectories(t *testing.T) {
 	now := time.Unix(loadVectors(t).Now, 0)
 	for _, name := range vectorDirectories {

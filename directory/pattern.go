@@ -9,8 +9,8 @@ import (
 
 var errPattern = errors.New("not an address pattern such as 192.0.2.0/255.255.255.0 1-48099")
 
-// checkAddressPattern refuses what is no address pattern (dir-spec 2.4). Nobody uses what the patterns say, but the first implementation parses
-// them and refuses the whole directory for a malformed one.
+// checkAddressPattern refuses what is no address pattern (dir-spec 2.4). Nobody uses what the patterns say, but the
+// first implementation parses them and refuses the whole directory for a malformed one.
 func checkAddressPattern(s string) error {
 	parts := strings.Fields(s)
 	if len(parts) == 0 || len(parts) > 2 {

@@ -34,8 +34,9 @@ type Quorum struct {
 // Reached reports whether more than half of the trusted authorities have given both signatures.
 func (q *Quorum) Reached() bool { return 2*q.Signed > q.Trusted }
 
-// CheckQuorum checks that more than half of the trusted authorities have signed a consensus, each of them twice and with the same key: in the
-// directory (dir-spec 8), and detached. The Quorum is complete also if the error is ErrQuorum. A vote gives ErrVote.
+// CheckQuorum checks that more than half of the trusted authorities have signed a consensus, each of them twice and
+// with the same key: in the directory (dir-spec 8), and detached. The Quorum is complete also if the error is
+// ErrQuorum. A vote gives ErrVote.
 func CheckQuorum(d *Directory, sigs []Detached, trusted []Authority) (Quorum, error) {
 	if d.Status != Consensus {
 		return Quorum{}, ErrVote

@@ -36,9 +36,10 @@ func validVersion(s string) bool {
 		}) < 0
 }
 
-// CompareVersions orders versions of programs as 0.0.8alpha3 < 0.0.8rc1 < 0.0.8 < 0.0.8.1 < 0.0.10: numbers count as numbers, a word makes a
-// version earlier than the same without it, and words stand in the order of the alphabet. Versions that this does not tell apart,
-// such as 0.1 and 0.01, are ordered as text, so that everybody sorts a list in the same way.
+// CompareVersions orders versions of programs as 0.0.8alpha3 < 0.0.8rc1 < 0.0.8 < 0.0.8.1 < 0.0.10: numbers count as
+// numbers, a word makes a version earlier than the same without it, and words stand in the order of the alphabet.
+// Versions that this does not tell apart, such as 0.1 and 0.01, are ordered as text, so that everybody sorts a list in
+// the same way.
 func CompareVersions(a, b string) int {
 	x, y := a, b
 	for x != "" || y != "" {

@@ -1,6 +1,7 @@
-// Package gateway takes in ordinary mail for people who can be reached through reply blocks only: who has got an anonymous mail with a reply
-// block in it can answer from any mail program, by writing to the operator's address and enclosing the block. What a gateway accepts, how it
-// reads it and what its owner makes of it is specified in docs/spec/gateway.md.
+// Package gateway takes in ordinary mail for people who can be reached through reply blocks only: who has got an
+// anonymous mail with a reply block in it can answer from any mail program, by writing to the operator's address and
+// enclosing the block. What a gateway accepts, how it reads it and what its owner makes of it is specified in
+// docs/spec/gateway.md.
 //
 // Whoever writes is known to the gateway, and the gateway knows which block they used; who made the block it cannot know. It writes nothing
 // of either down. A mail that was accepted has left: its packets are in the pool of the mix, durably, before the mail server hears so.
@@ -38,8 +39,8 @@ const minLeft = 3 * time.Hour
 
 // A Network sends replies.
 type Network interface {
-	// Ready returns an error if no reply can be sent now, whatever the block. It is asked for each mail, so that whether a mail is taken does not tell
-	// whether its block is good.
+	// Ready returns an error if no reply can be sent now, whatever the block. It is asked for each mail, so that
+	// whether a mail is taken does not tell whether its block is good.
 	Ready() error
 	// Usable returns an error that wraps ErrUnusable for a reply block through which nothing can be sent.
 	Usable(b *packet.SURB) error
@@ -112,8 +113,9 @@ func New(cfg Config) (*Gateway, error) {
 	}, nil
 }
 
-// Receive takes in a mail. sender is the address in its envelope, or inmail.NoSender. When it returns nil the mail is done with: what can be
-// sent of it will leave, even after a crash. The error wraps ErrLater, or inmail.ErrMalformed for what is no mail.
+// Receive takes in a mail. sender is the address in its envelope, or inmail.NoSender. When it returns nil the mail is
+// done with: what can be sent of it will leave, even after a crash. The error wraps ErrLater, or inmail.ErrMalformed
+// for what is no mail.
 func (g *Gateway) Receive(ctx context.Context, raw []byte, sender string) error {
 	select {
 	case g.slots <- struct{}{}:

@@ -334,7 +334,8 @@ func TestSameBlockAtOnce(t *testing.T) {
 	}
 }
 
-// Receipts go to the sender in the envelope, so that name is limited as well as the one in From: else anybody could have many mails sent to one person.
+// Receipts go to the sender in the envelope, so that name is limited as well as the one in From: else anybody could
+// have many mails sent to one person.
 func TestLimitOfEnvelope(t *testing.T) {
 	g, _ := newGateway(t, func(c *Config) { c.PerSender = 3 })
 	for i := range 5 {

@@ -10,8 +10,8 @@ import (
 	"mixminion/delivery/mail"
 )
 
-// limits counts the mails of a day: in memory alone, by keyed hashes of their senders' mailboxes, under a key that is forgotten with the day. The
-// number for all bounds how many there are.
+// limits counts the mails of a day: in memory alone, by keyed hashes of their senders' mailboxes, under a key that is
+// forgotten with the day. The number for all bounds how many there are.
 type limits struct {
 	perSender, perDay int
 	now               func() time.Time

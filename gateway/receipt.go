@@ -21,8 +21,8 @@ This gateway cannot tell you more. It keeps neither your mail nor your
 address. You get one such answer for each of your mails.
 `
 
-// receiptsEvery is how often receipts are sent. Whoever counts the moments until a receipt comes learns nothing about the block: a mail that is sent
-// takes a little longer than one that is not.
+// receiptsEvery is how often receipts are sent. Whoever counts the moments until a receipt comes learns nothing about
+// the block: a mail that is sent takes a little longer than one that is not.
 const receiptsEvery = 5 * time.Second
 
 // acknowledge has a receipt sent. When too many wait already there is none: nothing depends on it.

@@ -18,12 +18,12 @@ type drain struct {
 	clean int
 }
 
-// drainBatches is how many batches it takes until what was on its way into the store at the beginning is in it, and how many in a row must find
-// nothing of others: what is just being moved from one list to another is in none.
+// drainBatches is how many batches it takes until what was on its way into the store at the beginning is in it, and how
+// many in a row must find nothing of others: what is just being moved from one list to another is in none.
 const drainBatches = 2
 
-// Drain has the mix take no more packets (their senders keep them and try again), or take them again. What it holds goes on by the same rules
-// as ever: what the pool always keeps stays, unless dummies of the mix's own take its place.
+// Drain has the mix take no more packets (their senders keep them and try again), or take them again. What it holds
+// goes on by the same rules as ever: what the pool always keeps stays, unless dummies of the mix's own take its place.
 func (m *Mix) Drain(on bool) {
 	m.drain.mu.Lock()
 	defer m.drain.mu.Unlock()

@@ -40,8 +40,8 @@ func FragmentExit(g Gather) (ExitConfig, error) {
 const (
 	// gatherAgain is when the account is looked over though no fragment came.
 	gatherAgain = time.Hour
-	// gatherTogether is how many fragments are entered before those in excess are given up: enough for those of one message to arrive together,
-	// and few enough to be counted in memory.
+	// gatherTogether is how many fragments are entered before those in excess are given up: enough for those of one
+	// message to arrive together, and few enough to be counted in memory.
 	gatherTogether = 4096
 	// rememberFinished is how long the fragments of a message may come late.
 	rememberFinished = 14 * day
@@ -53,8 +53,8 @@ func (c *Config) gathers(t packet.RoutingType) bool {
 	return t == packet.TypeFragment && (x == nil || x.Gather != nil)
 }
 
-// withFragments makes of the queues in the store those that can be emptied. As long as there are fragments or what remembers them, the queue of
-// new ones is one of them, though it may be empty.
+// withFragments makes of the queues in the store those that can be emptied. As long as there are fragments or what
+// remembers them, the queue of new ones is one of them, though it may be empty.
 func (d *dispatcher) withFragments(queues []store.QueueStat) []store.QueueStat {
 	fragments := exitQueue(packet.TypeFragment)
 	out := queues[:0]

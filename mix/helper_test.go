@@ -251,7 +251,8 @@ type rig struct {
 
 const testInterval = 5 * time.Minute
 
-// everyHour is a schedule, of some weeks, for tests in which nothing is to be given up. It is not to be taken for the hour of the maintenance.
+// everyHour is a schedule, of some weeks, for tests in which nothing is to be given up. It is not to be taken for the
+// hour of the maintenance.
 var everyHour = slices.Repeat(mix.Schedule{59 * time.Minute}, 1000)
 
 // newRig prepares a mix that has keys already. change may alter its configuration.

@@ -16,8 +16,8 @@ type ImportedKey struct {
 	Seen       [][20]byte
 }
 
-// Import makes the keys of a mix of an identity and packet keys that it had elsewhere, where they must not be used any more. What is missing is
-// made as at a first start. There must be no keys yet.
+// Import makes the keys of a mix of an identity and packet keys that it had elsewhere, where they must not be used any
+// more. What is missing is made as at a first start. There must be no keys yet.
 func Import(c Config, identity *rsa.PrivateKey, keys []ImportedKey) (err error) {
 	entries, err := os.ReadDir(c.KeyDir)
 	if len(entries) > 0 {

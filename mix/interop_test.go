@@ -26,7 +26,8 @@ func (r *rig) oldNode() firstimpl.Node {
 	return firstimpl.Node{Host: r.node.Host, Port: r.node.Port, KeyID: r.node.KeyID[:], Key: r.node.PacketKey}
 }
 
-// TestInteropFragmentsAtExit: a mix puts together and delivers the message whose fragments the first implementation made, wrapped as it wraps.
+// TestInteropFragmentsAtExit: a mix puts together and delivers the message whose fragments the first implementation
+// made, wrapped as it wraps.
 func TestInteropFragmentsAtExit(t *testing.T) {
 	const vectors = "../message/testdata/"
 	var file struct {
@@ -81,8 +82,8 @@ func TestInteropFragmentsAtExit(t *testing.T) {
 	}
 }
 
-// TestInteropPacketsThroughMix: a packet as 0.0.8 builds it is relayed and delivered by a mix that runs; of the same packet twice one. Pings
-// end here.
+// TestInteropPacketsThroughMix: a packet as 0.0.8 builds it is relayed and delivered by a mix that runs; of the same
+// packet twice one. Pings end here.
 func TestInteropPacketsThroughMix(t *testing.T) {
 	var delivered packet.Payload // an exit keeps no payload
 	exit := &wholeExit{answer: func(it delivery.Item) delivery.Outcome {
@@ -137,8 +138,8 @@ func TestInteropMaximumFragments(t *testing.T) {
 	}
 }
 
-// TestInteropPublishedDescriptors: what a mix with all options on writes for publication passes the rules of 0.0.8, which finds there how to
-// reach it, and skips what is new.
+// TestInteropPublishedDescriptors: what a mix with all options on writes for publication passes the rules of 0.0.8,
+// which finds there how to reach it, and skips what is new.
 func TestInteropPublishedDescriptors(t *testing.T) {
 	for _, c := range []struct {
 		name, change, by string

@@ -15,7 +15,8 @@ import (
 // ErrKeySealed says that a key file is encrypted, and the master key is not there.
 var ErrKeySealed = errors.New("this key is encrypted: write the StoreKey into the configuration that it had when the key was encrypted")
 
-// keyFiles reads and writes the files of private keys: PEM or, as EncryptIdentityKey and EncryptPrivateKey say, PEM encrypted under the master key.
+// keyFiles reads and writes the files of private keys: PEM or, as EncryptIdentityKey and EncryptPrivateKey say, PEM
+// encrypted under the master key.
 type keyFiles struct {
 	vault                    *vault.Vault
 	sealIdentity, sealPacket bool
@@ -49,8 +50,8 @@ func (f keyFiles) read(path, name string) (key *rsa.PrivateKey, sealed bool, err
 	return key, sealed, nil
 }
 
-// load reads a key file and, if it is not encrypted as it is to be, writes it anew. The old content is overwritten then, also if a crash came
-// in between.
+// load reads a key file and, if it is not encrypted as it is to be, writes it anew. The old content is overwritten
+// then, also if a crash came in between.
 func (f keyFiles) load(path, name string, seal bool) (*rsa.PrivateKey, error) {
 	key, sealed, err := f.read(path, name)
 	if err != nil {
@@ -82,8 +83,8 @@ func (f keyFiles) rewrite(path, old, name string, key *rsa.PrivateKey, seal bool
 	return sweepKey(path)
 }
 
-// sweepKey erases what is left beside a key file: its old content, and what was half written in a crash. A second name of the file itself, the one
-// that a crash leaves before the new content is there, goes without that.
+// sweepKey erases what is left beside a key file: its old content, and what was half written in a crash. A second name
+// of the file itself, the one that a crash leaves before the new content is there, goes without that.
 func sweepKey(path string) error {
 	left, err := filepath.Glob(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp"))
 	if err != nil || len(left) == 0 {

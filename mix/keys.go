@@ -104,8 +104,9 @@ func CheckIdentity(dir string) error {
 	return err
 }
 
-// IdentityPEM returns the identity key in a key directory, as it goes into a backup, and its fingerprint. An error that matches fs.ErrNotExist
-// says that there is none yet; one that matches ErrKeySealed, that it is encrypted, and unlocked is nil.
+// IdentityPEM returns the identity key in a key directory, as it goes into a backup, and its fingerprint. An error that
+// matches fs.ErrNotExist says that there is none yet; one that matches ErrKeySealed, that it is encrypted, and unlocked
+// is nil.
 func IdentityPEM(dir string, unlocked *vault.Vault) (text []byte, fingerprint string, err error) {
 	key, _, err := keyFiles{vault: unlocked}.read(filepath.Join(dir, identityFile), identityFile)
 	if err != nil {
@@ -374,8 +375,8 @@ func (r *keyRing) sign(key *rsa.PrivateKey, published, after, until time.Time) (
 	}))
 }
 
-// refresh signs the descriptor of s anew if it no longer says what the configuration says, and returns the new one; else nil. One that nobody
-// needs any more stays as it is: published anew it would lead senders back to an old key.
+// refresh signs the descriptor of s anew if it no longer says what the configuration says, and returns the new one;
+// else nil. One that nobody needs any more stays as it is: published anew it would lead senders back to an old key.
 func (r *keyRing) refresh(s *keySet, now time.Time) (*directory.Descriptor, error) {
 	if r.superseded(s, now) {
 		return nil, nil
@@ -463,8 +464,8 @@ func (r *keyRing) inUse(now time.Time) []*keySet {
 	return live[:min(len(live), maxInUse)]
 }
 
-// current returns the descriptors to publish: of the keys that are in use or will be, are not over at now, and in whose place no others have
-// stepped. After the clock was set back again and again there can be more keys than are used.
+// current returns the descriptors to publish: of the keys that are in use or will be, are not over at now, and in whose
+// place no others have stepped. After the clock was set back again and again there can be more keys than are used.
 func (r *keyRing) current(now time.Time) []*directory.Descriptor {
 	use := r.inUse(now)
 	var out []*directory.Descriptor

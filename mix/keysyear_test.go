@@ -87,9 +87,9 @@ func TestReplyBlocksWorkToTheirLastHour(t *testing.T) {
 	}
 }
 
-// A year of a mix whose operator stops it now and then, whose machine dies while it makes keys, and whose clock is set forth and back.
-// At each start there are keys to work with, at most two in use, and nothing is left of those that are over; and whoever connects gets a link
-// certificate that is valid, and the next day another one.
+// A year of a mix whose operator stops it now and then, whose machine dies while it makes keys, and whose clock is set
+// forth and back. At each start there are keys to work with, at most two in use, and nothing is left of those that are
+// over; and whoever connects gets a link certificate that is valid, and the next day another one.
 func TestKeysOverAYear(t *testing.T) {
 	t.Parallel()
 	seeds := uint64(2)

@@ -10,9 +10,9 @@ func (m *Mix) legacyHop() func(packet.Hop) bool {
 	return m.isLegacy
 }
 
-// isLegacy reports whether a next hop is a server of the directory whose descriptor, valid now, does not say that it speaks TLS 1.3. Of a server
-// that is not in the directory nothing is known, so it is taken to speak TLS 1.3: otherwise an attacker who breaks its handshakes
-// would get a legacy link.
+// isLegacy reports whether a next hop is a server of the directory whose descriptor, valid now, does not say that it
+// speaks TLS 1.3. Of a server that is not in the directory nothing is known, so it is taken to speak TLS 1.3: otherwise
+// an attacker who breaks its handshakes would get a legacy link.
 func (m *Mix) isLegacy(hop packet.Hop) bool {
 	legacy := false
 	for _, s := range m.listed() {

@@ -1,8 +1,8 @@
 package mix
 
-// links shares out the links to next hops. Half of them are kept for hops that have taken a packet since the start, and for those of the
-// directory that have not failed since: whoever floods the mix with packets for hops that do not exist, or do not answer, must not hold up those
-// that do.
+// links shares out the links to next hops. Half of them are kept for hops that have taken a packet since the start, and
+// for those of the directory that have not failed since: whoever floods the mix with packets for hops that do not
+// exist, or do not answer, must not hold up those that do.
 type links struct {
 	most    int             // at one time
 	used    int             // by attempts that are running

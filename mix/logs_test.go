@@ -97,8 +97,8 @@ func (r *rig) knock(private *[]string, talk func(net.Conn)) {
 	_, _ = io.Copy(io.Discard, conn) // until the mix has had enough
 }
 
-// A mix whose hops are dead or refuse, whose mail server names whom it refuses, and whose visitors misbehave, logs everything there is to log: and
-// none of those who had to do with it is in there.
+// A mix whose hops are dead or refuse, whose mail server names whom it refuses, and whose visitors misbehave, logs
+// everything there is to log: and none of those who had to do with it is in there.
 func TestLogsNameNobody(t *testing.T) {
 	for _, asJSON := range []bool{false, true} {
 		t.Run(fmt.Sprint("JSON ", asJSON), func(t *testing.T) { logsNameNobody(t, asJSON) })

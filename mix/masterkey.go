@@ -23,8 +23,8 @@ func (e *LostKeyError) Error() string {
 	return fmt.Sprintf("the file with the master key is missing, and without it nothing opens %s. To mend it: %s", strings.Join(e.Parts, ", "), e.Mend)
 }
 
-// CheckNoMasterKey is for a mix whose master key is missing. It returns a LostKeyError if something is encrypted: a new master key would not
-// open it.
+// CheckNoMasterKey is for a mix whose master key is missing. It returns a LostKeyError if something is encrypted: a new
+// master key would not open it.
 func CheckNoMasterKey(p config.ServerPaths) error {
 	var lost LostKeyError
 	var failed error

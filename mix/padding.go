@@ -16,8 +16,8 @@ const (
 	// beyond itemStep itself.
 	fewestItems = 4
 	itemStep    = 16
-	// visitShare is the part of the servers without packets waiting that is sent JUNK at each mix, and meanVisits how many that are at most, on
-	// average.
+	// visitShare is the part of the servers without packets waiting that is sent JUNK at each mix, and meanVisits how
+	// many that are at most, on average.
 	visitShare = 0.25
 	meanVisits = 4
 )

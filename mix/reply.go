@@ -24,7 +24,8 @@ import (
 const (
 	blockLogPrefix = "blocks-"
 	week           = 7 * day
-	// maxBlockLife is how far away the end of a reply block may be: longer than any packet key is announced. It bounds how many logs there are.
+	// maxBlockLife is how far away the end of a reply block may be: longer than any packet key is announced. It bounds
+	// how many logs there are.
 	maxBlockLife = 60 * day
 	// keepReplies is how long a reply is remembered by its name, so that the same one is not sent again.
 	keepReplies = 14 * day
@@ -174,8 +175,8 @@ func (m *Mix) CanReply() error {
 	return nil
 }
 
-// replyPath selects a path that begins at this mix, to the first hop of a block if there is one in to. Whether that is a server that anybody knows
-// is for the maker of the block to see to.
+// replyPath selects a path that begins at this mix, to the first hop of a block if there is one in to. Whether that is
+// a server that anybody knows is for the maker of the block to see to.
 func (m *Mix) replyPath(servers []*directory.Descriptor, to []*packet.SURB) (path.Path, error) {
 	now := m.cfg.Clock.Now()
 	paths, _, err := path.Select(rand.Reader, servers, path.Spec{}, path.Request{
@@ -187,9 +188,9 @@ func (m *Mix) replyPath(servers []*directory.Descriptor, to []*packet.SURB) (pat
 	return paths[0], nil
 }
 
-// Reply sends payloads through reply blocks, one each: over a path that begins at this mix, from its pool. When it returns nil all packets are in
-// the pool, durably, and the blocks are used; otherwise nothing has happened. name is what makes the reply different from all others: one
-// that was sent is not sent again, which is ErrReplied.
+// Reply sends payloads through reply blocks, one each: over a path that begins at this mix, from its pool. When it
+// returns nil all packets are in the pool, durably, and the blocks are used; otherwise nothing has happened. name is
+// what makes the reply different from all others: one that was sent is not sent again, which is ErrReplied.
 func (m *Mix) Reply(ctx context.Context, name []byte, payloads []packet.Payload, blocks []*packet.SURB) error {
 	if err := m.takesReplies(); err != nil {
 		return err

@@ -10,8 +10,8 @@ import (
 	"mixminion/directory"
 )
 
-// maxInUse is how many packet keys can be in use at once: two, and one more after an operator has begun a new key ahead of time. Every packet
-// costs one RSA operation for each of them.
+// maxInUse is how many packet keys can be in use at once: two, and one more after an operator has begun a new key ahead
+// of time. Every packet costs one RSA operation for each of them.
 const maxInUse = 3
 
 // ErrTooManyKeys says that another packet key would have more of them in use at once than a mix may have.
@@ -20,9 +20,10 @@ var ErrTooManyKeys = fmt.Errorf("a new packet key now would have more than %d in
 // ErrClockBehind says that there are descriptors from the future, in whose place none of now can step.
 var ErrClockBehind = errors.New("the clock is behind the time at which a descriptor was made")
 
-// Rotate begins a new packet key, valid from today, and has it published. Senders take it as soon as they learn of it, since it is the one
-// published last; the keys before it are accepted for as long as their descriptors promise, and their descriptors are published no more. The
-// error matches ErrTooManyKeys if there were new keys lately. It returns the name of the key set.
+// Rotate begins a new packet key, valid from today, and has it published. Senders take it as soon as they learn of it,
+// since it is the one published last; the keys before it are accepted for as long as their descriptors promise, and
+// their descriptors are published no more. The error matches ErrTooManyKeys if there were new keys lately. It returns
+// the name of the key set.
 func (m *Mix) Rotate(ctx context.Context) (name string, err error) {
 	err = m.errand(ctx, func() error {
 		name, err = m.rotate()
@@ -76,7 +77,8 @@ func (m *Mix) rotate() (string, error) {
 	return set.name(), nil
 }
 
-// superseded reports whether the descriptor of s need not be told to anybody any more: others were published later and last at least as long.
+// superseded reports whether the descriptor of s need not be told to anybody any more: others were published later and
+// last at least as long.
 func (r *keyRing) superseded(s *keySet, now time.Time) bool {
 	all := make([]*directory.Descriptor, len(r.sets))
 	for i, o := range r.sets {
@@ -119,8 +121,8 @@ func (r *keyRing) begin(after time.Time) period {
 	return period{after, after.Add(r.lifetime.Truncate(day))}
 }
 
-// crowded reports whether a key that begins at now would, at any time, be one of more than maxInUse, the keys counted that will have to be made
-// until then; and if so, the day on which it would not (zero: that is far away).
+// crowded reports whether a key that begins at now would, at any time, be one of more than maxInUse, the keys counted
+// that will have to be made until then; and if so, the day on which it would not (zero: that is far away).
 func (r *keyRing) crowded(now time.Time) (free time.Time, crowded bool) {
 	today := now.UTC().Truncate(day)
 	periods := make([]period, len(r.sets))

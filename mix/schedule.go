@@ -9,8 +9,9 @@ import (
 	"mixminion/internal/uniform"
 )
 
-// A schedule says which queue is to be emptied next. To make it of all queues is dear, since anybody can have packets wait for any number of
-// next hops; so that is done when packets have come, and the end of an attempt at a next hop changes the place of its queue only.
+// A schedule says which queue is to be emptied next. To make it of all queues is dear, since anybody can have packets
+// wait for any number of next hops; so that is done when packets have come, and the end of an attempt at a next hop
+// changes the place of its queue only.
 type schedule struct {
 	state map[string]*queueState
 	stale bool // to be made anew

@@ -61,8 +61,8 @@ func TestScheduleTurns(t *testing.T) {
 	}
 }
 
-// Whatever forged hops there are after a restart, the hops of the directory, of which none has worked yet, get links beside them, and lose them
-// to others when they fail.
+// Whatever forged hops there are after a restart, the hops of the directory, of which none has worked yet, get links
+// beside them, and lose them to others when they fail.
 func TestListedHopsAfterRestart(t *testing.T) {
 	now := coverStart
 	s, l := newSchedule(), &links{most: 4, works: map[string]bool{}}

@@ -112,8 +112,8 @@ func (m *Mix) reporting(ctx context.Context) error {
 	}
 }
 
-// countHour waits for the end of the hour that begins at begin, and moves begin on. It returns false when the mix stops, or when the clock was
-// moved, so that nobody can say which hour the counts are of.
+// countHour waits for the end of the hour that begins at begin, and moves begin on. It returns false when the mix
+// stops, or when the clock was moved, so that nobody can say which hour the counts are of.
 func (m *Mix) countHour(ctx context.Context, begin *time.Time, p *stretch) bool {
 	end := begin.Add(time.Hour)
 	if !m.wait(ctx, end.Sub(m.cfg.Clock.Now())) {

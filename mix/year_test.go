@@ -16,9 +16,9 @@ import (
 	"mixminion/packet"
 )
 
-// A mix runs through a year, with packets, in which its operator stops it now and then, its machine dies, its next hop is down, and its clock is
-// set forth and back, while it runs or not. Who sends to what it publishes finds his packet taken and passed on once; its keys and its link
-// certificate are always good; and the directory server knows them.
+// A mix runs through a year, with packets, in which its operator stops it now and then, its machine dies, its next hop
+// is down, and its clock is set forth and back, while it runs or not. Who sends to what it publishes finds his packet
+// taken and passed on once; its keys and its link certificate are always good; and the directory server knows them.
 func TestAYear(t *testing.T) {
 	t.Parallel()
 	length := 365 * day

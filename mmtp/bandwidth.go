@@ -15,8 +15,8 @@ import (
 const (
 	// bandwidthStep is how many bytes one connection reads or writes in its turn, so that all that are active get the same.
 	bandwidthStep = 4096
-	// unhurried is how many bytes a connection may owe. Answers and ends of connections, on which others wait, are shorter: they are written at once
-	// and paid before the next read.
+	// unhurried is how many bytes a connection may owe. Answers and ends of connections, on which others wait, are
+	// shorter: they are written at once and paid before the next read.
 	unhurried = 1024
 	// spikeFactor is how many seconds' worth may pass at once, unless it is said.
 	spikeFactor = 5
@@ -59,8 +59,8 @@ func (b *Bandwidth) conn(ctx context.Context, c net.Conn) net.Conn {
 	return m
 }
 
-// meteredConn is a connection that takes part in a Bandwidth. Time that it waits for its turn does not count against its deadlines: it is not
-// the peer's.
+// meteredConn is a connection that takes part in a Bandwidth. Time that it waits for its turn does not count against
+// its deadlines: it is not the peer's.
 type meteredConn struct {
 	net.Conn
 	b *Bandwidth

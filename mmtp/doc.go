@@ -8,8 +8,9 @@
 // The specification asks for renegotiation after 15 minutes; TLS 1.3 has none, so a client opens a new link instead, and a server
 // closes a link that has become too old.
 //
-// Caveats: the specification prescribes TLS_DHE_RSA_WITH_AES_128_CBC_SHA, which is spoken only in programs built with the tag legacytls, with
-// peers that know nothing newer, and if it is asked for (ServerConfig.Legacy, ClientConfig.Legacy). Timeouts of sockets run
-// on real time, because the runtime compares deadlines with it; the injected clock decides the dates of certificates and the age of
-// links. Nothing here logs an address, and no log line is about one packet.
+// Caveats: the specification prescribes TLS_DHE_RSA_WITH_AES_128_CBC_SHA, which is spoken only in programs built with
+// the tag legacytls, with peers that know nothing newer, and if it is asked for (ServerConfig.Legacy,
+// ClientConfig.Legacy). Timeouts of sockets run on real time, because the runtime compares deadlines with it; the
+// injected clock decides the dates of certificates and the age of links. Nothing here logs an address, and no log line
+// is about one packet.
 package mmtp

@@ -17,8 +17,9 @@ const (
 	tlsVersion13         = 0x0304
 )
 
-// peekHello reads the records that hold a ClientHello and no further. It returns the bytes that it has read, for whoever makes the handshake
-// with them, and the message without its header; that is nil if it is something else. conn bounds how many bytes that can be.
+// peekHello reads the records that hold a ClientHello and no further. It returns the bytes that it has read, for
+// whoever makes the handshake with them, and the message without its header; that is nil if it is something else. conn
+// bounds how many bytes that can be.
 func peekHello(conn io.Reader) (read, hello []byte, err error) {
 	var message []byte
 	for {

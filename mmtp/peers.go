@@ -201,8 +201,8 @@ func (c *Client) handOut() {
 	}
 }
 
-// SetMaxConnections changes ClientConfig.MaxConnections; 0 means the default. If there are more links than that, those in use stay until they
-// are idle.
+// SetMaxConnections changes ClientConfig.MaxConnections; 0 means the default. If there are more links than that, those
+// in use stay until they are idle.
 func (c *Client) SetMaxConnections(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

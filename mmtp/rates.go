@@ -31,8 +31,8 @@ func newBucket(perMinute int) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(float64(perMinute)/60), burst(perMinute))
 }
 
-// allow counts a connection of a source, at all its levels, or refuses it and counts nothing: who was refused takes nothing from neighbours.
-// A known peer is counted at the first level only.
+// allow counts a connection of a source, at all its levels, or refuses it and counts nothing: who was refused takes
+// nothing from neighbours. A known peer is counted at the first level only.
 func (r *rates) allow(l *Limits, s source, known bool, now time.Time) bool {
 	if r.perMinute != l.Rate || r.total != l.TotalRate {
 		*r = rates{

@@ -159,8 +159,8 @@ func (s *session) readPacket(p *packet.Packet, junk bool) (Kind, digests, error)
 	return KindPacket, d, nil
 }
 
-// handOver queues the answer and gives the arrival to the handler, when it is the turn of the peer's network: who has many links, or sends as fast as
-// it can, is not served before others. The error is errStopped.
+// handOver queues the answer and gives the arrival to the handler, when it is the turn of the peer's network: who has
+// many links, or sends as fast as it can, is not served before others. The error is errStopped.
 func (s *session) handOver(ctx context.Context, kind Kind, p *packet.Packet, d digests) error {
 	yes, no := makeAnswer(received, d.received), makeAnswer(rejected, d.rejected)
 	a := &answer{session: s, yes: yes, no: no}

@@ -189,8 +189,8 @@ func TestInteropTheirDummies(t *testing.T) {
 	}
 }
 
-// TestInteropVectorsMixed: the packets that the first implementation made go through paths of both kinds; and the second reading agrees with what
-// its servers made of them, which is what makes it a judge of the rest.
+// TestInteropVectorsMixed: the packets that the first implementation made go through paths of both kinds; and the
+// second reading agrees with what its servers made of them, which is what makes it a judge of the rest.
 func TestInteropVectorsMixed(t *testing.T) {
 	known := servers(t)
 	var cases []packetCase

@@ -157,9 +157,10 @@ func (c *chooser) candidates(i int) []*server {
 	return c.usable
 }
 
-// draw chooses by throwing away: it draws the first and last hop from all that may stand there, the others from all servers that are left, and
-// starts again if the result is not valid. The servers left are equally many in every draw, so each valid choice is equally likely. It
-// returns errStuck if different servers do not suffice or too many draws were in vain.
+// draw chooses by throwing away: it draws the first and last hop from all that may stand there, the others from all
+// servers that are left, and starts again if the result is not valid. The servers left are equally many in every draw,
+// so each valid choice is equally likely. It returns errStuck if different servers do not suffice or too many draws
+// were in vain.
 func (c *chooser) draw() ([]*server, error) {
 	ends := c.randomEnds()
 	for range maxDraws {

@@ -11,26 +11,28 @@ import (
 	"mixminion/packet"
 )
 
-// Select chooses paths over the given servers: as many as the request asks for, each satisfying spec (path-spec 3.2) and valid for
-// what the request says (path-spec 2). Of several descriptors of a server the newest valid one counts, and where descriptors contradict each
-// other the one that comes first (see directory.Newest).
+// Select chooses paths over the given servers: as many as the request asks for, each satisfying spec (path-spec 3.2)
+// and valid for what the request says (path-spec 2). Of several descriptors of a server the newest valid one counts,
+// and where descriptors contradict each other the one that comes first (see directory.Newest).
 //
-// Without a specification a path has DefaultHops different servers; a LastHop is the last of them. All ordered choices of servers that
-// are valid - the first hop takes connections and is no blocked entry, the last one can deliver the message and is no blocked exit, each
-// one relays to the next, no two are of one family - have the same probability. So when there are no other restrictions the exit is uniform among the
-// servers that can deliver, and the other hops are uniform, without replacement, among all the others. If fewer than DefaultHops servers are
-// usable, or no valid choice exists, that is an error: the default never weakens itself.
+// Without a specification a path has DefaultHops different servers; a LastHop is the last of them. All ordered choices
+// of servers that are valid - the first hop takes connections and is no blocked entry, the last one can deliver the
+// message and is no blocked exit, each one relays to the next, no two are of one family - have the same probability. So
+// when there are no other restrictions the exit is uniform among the servers that can deliver, and the other hops are
+// uniform, without replacement, among all the others. If fewer than DefaultHops servers are usable, or no valid choice
+// exists, that is an error: the default never weakens itself.
 //
 // With a specification the random hops are chosen by the same rule, the servers that it names being given. Only if no valid choice of
 // different servers exists, servers are repeated, not side by side if that can be avoided, and a Warning says so. Servers that are named
 // need not be recommended, may be on an exclusion list, and may be of one family, with a Warning; their descriptors must be valid all
 // the same. A random hop is never of one family with any other server on the path. Shortness and repetition are warned about.
 //
-// Links that descriptors rule out are never used (path-spec 2.3): a server that is reached over IPv6 only comes only behind one that dials
-// IPv6, and two servers that follow each other have a version of TLS in common, also where the legs meet and in front of a reply block. A
-// path begins at a server with TLS 1.3. Another one must be named; a reply block, whose maker makes no link to it, may always begin there, a
-// packet only with Request.LegacyLinks. Allow and Deny entries are disregarded, as path-spec 2.3 says: no mix has ever obeyed them, and
-// they would let a mix choose its neighbours.
+// Links that descriptors rule out are never used (path-spec 2.3): a server that is reached over IPv6 only comes only
+// behind one that dials IPv6, and two servers that follow each other have a version of TLS in common, also where the
+// legs meet and in front of a reply block. A path begins at a server with TLS 1.3. Another one must be named; a reply
+// block, whose maker makes no link to it, may always begin there, a packet only with Request.LegacyLinks. Allow and
+// Deny entries are disregarded, as path-spec 2.3 says: no mix has ever obeyed them, and they would let a mix choose its
+// neighbours.
 //
 // If the exit reassembles fragments, the last hop of the first path is the last hop of all of them.
 func Select(rnd io.Reader, servers []*directory.Descriptor, spec Spec, req Request) ([]Path, []Warning, error) {

@@ -27,8 +27,8 @@ func newLimiter(l Limits) *limiter {
 
 func (r Rate) limiter() *rate.Limiter { return rate.NewLimiter(rate.Every(r.Every), r.Burst) }
 
-// allow takes a token of the source and then one of the whole, so that what a source has used up costs others nothing. tell is true when the
-// operator should hear of a refusal.
+// allow takes a token of the source and then one of the whole, so that what a source has used up costs others nothing.
+// tell is true when the operator should hear of a refusal.
 func (l *limiter) allow(source netip.Prefix, now time.Time) (ok, tell bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -37,8 +37,8 @@ func reseal(text []byte) []byte {
 	return replaceLine(text, "Digest", base64.StdEncoding.EncodeToString(digest[:]))
 }
 
-// sealed signs a descriptor anew, with the key of that number, whatever stands in it. It is much faster than package directory, since the key
-// is so weak.
+// sealed signs a descriptor anew, with the key of that number, whatever stands in it. It is much faster than package
+// directory, since the key is so weak.
 func sealed(t testing.TB, number uint64, text []byte) []byte {
 	t.Helper()
 	digest := digestOf(text)

@@ -121,8 +121,8 @@ func (a *Agent) dummies() ([]departure, error) {
 	return list, nil
 }
 
-// pick reads and claims packets of the queue that leave in place of some of the dummies, at the same places of the list. When they cannot be
-// had before ctx ends it returns none.
+// pick reads and claims packets of the queue that leave in place of some of the dummies, at the same places of the
+// list. When they cannot be had before ctx ends it returns none.
 func (a *Agent) pick(ctx context.Context, dummies []departure) []departure {
 	if len(dummies) == 0 {
 		return nil

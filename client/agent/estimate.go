@@ -8,9 +8,9 @@ import (
 // certainty is the probability of the bound that users are told.
 const certainty = 0.95
 
-// estimate says when the last of n packets will have left, if nothing fails: the expected time from now, and the one that is not exceeded
-// with the probability certainty. perEvent packets leave at each event. The time of the k-th event from now has a gamma distribution, whatever
-// happened before.
+// estimate says when the last of n packets will have left, if nothing fails: the expected time from now, and the one
+// that is not exceeded with the probability certainty. perEvent packets leave at each event. The time of the k-th event
+// from now has a gamma distribution, whatever happened before.
 func estimate(n, perEvent int, mean time.Duration) (expected, bound time.Duration) {
 	if n <= 0 {
 		return 0, 0

@@ -130,8 +130,9 @@ func (m *Mail) from() (string, error) {
 // nameAndMailbox is the usual form of a From line. No list of mailboxes and no group has it.
 var nameAndMailbox = regexp.MustCompile(`^[^<>,;:"()\\]*<([^<>]+)>\s*$`)
 
-// mailbox returns the address in a From line with one mailbox, or "". Names are not looked at: many programs write bytes that are no ASCII there,
-// encoded words of charsets that are not known here, or the address once more without quotes.
+// mailbox returns the address in a From line with one mailbox, or "". Names are not looked at: many programs write
+// bytes that are no ASCII there, encoded words of charsets that are not known here, or the address once more without
+// quotes.
 func mailbox(value string) string {
 	value = strings.Map(func(c rune) rune {
 		if c >= utf8.RuneSelf {

@@ -78,7 +78,8 @@ func (l *List) mayChallenge(addr string, perDay int) (bool, error) {
 	return true, nil
 }
 
-// ForgetCounts destroys the counts of a day that is over, with the key under which they are kept. Whoever runs for days calls it now and then.
+// ForgetCounts destroys the counts of a day that is over, with the key under which they are kept. Whoever runs for days
+// calls it now and then.
 func (l *List) ForgetCounts(ctx context.Context) (err error) {
 	if over, err := l.oldCounts(); len(over) == 0 {
 		return err // without the lock, which would make the directory

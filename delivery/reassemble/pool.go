@@ -4,7 +4,8 @@
 // It holds no fragment. The caller stores them, tells the account of each one that comes or that it finds after a start, and erases what
 // the account gives up. The work for a fragment does not depend on how many are held.
 //
-// How the space is divided, and why a flood of fragments of messages that never become whole pushes out only its own: docs/spec/reassembly.md.
+// How the space is divided, and why a flood of fragments of messages that never become whole pushes out only its own:
+// docs/spec/reassembly.md.
 package reassemble
 
 import (
@@ -22,8 +23,8 @@ import (
 type Limits struct {
 	// Size is how many bytes a message may have, compressed; it decides how many fragments it may have (message.NewGeometry).
 	Size int64
-	// Bytes is how many bytes the payloads of the fragments of messages that are not whole may have. Each class of messages has a quarter of it
-	// for its own, which should be enough for two of the largest messages.
+	// Bytes is how many bytes the payloads of the fragments of messages that are not whole may have. Each class of
+	// messages has a quarter of it for its own, which should be enough for two of the largest messages.
 	Bytes int64
 	// Messages is how many messages that are not whole there may be.
 	Messages int

@@ -54,9 +54,10 @@ func (l *load) add(more load, sign int) {
 	l.bytes += int64(sign) * more.bytes
 }
 
-// Shrink gives up messages until what is held is within the limits, and returns their fragments. It gives up the lowest class that uses
-// more than its reserve, and in it the message that has waited longest for a fragment. So no message is given up for those of other classes as
-// long as its own keeps to its reserve, and none for newer ones of its class before these have filled that reserve.
+// Shrink gives up messages until what is held is within the limits, and returns their fragments. It gives up the lowest
+// class that uses more than its reserve, and in it the message that has waited longest for a fragment. So no message is
+// given up for those of other classes as long as its own keeps to its reserve, and none for newer ones of its class
+// before these have filled that reserve.
 //
 // The IDs of these messages are not remembered: if enough fragments of one are still to come, it will be whole all the same.
 func (p *Pool) Shrink() (erase []uint64) {

@@ -28,9 +28,9 @@ func forge(id uint64, index, size uint32) *packet.Payload {
 // sizeOf is a size that makes a message of K fragments per chunk and so many chunks.
 func sizeOf(k, chunks int) uint32 { return uint32(k*chunks*28_625 - 100) }
 
-// floodedDay simulates a day of a mix whose store holds room fragments, with a mix every five minutes: messages of k fragments per chunk arrive, each at
-// random times over the day, among a flood of perHour fragments in the hour of messages that stop at depth fragments each and never become whole.
-// It returns how many messages became whole.
+// floodedDay simulates a day of a mix whose store holds room fragments, with a mix every five minutes: messages of k
+// fragments per chunk arrive, each at random times over the day, among a flood of perHour fragments in the hour of
+// messages that stop at depth fragments each and never become whole. It returns how many messages became whole.
 func floodedDay(seed uint64, messages, k, chunks, room, perHour, depth int) (whole int) {
 	const batches = 24 * 12
 	rnd := rand.New(rand.NewPCG(seed, 1))
@@ -93,8 +93,8 @@ func TestFlood(t *testing.T) {
 	}
 }
 
-// TestShare checks the promise of Shrink under random loads: what is left keeps to the limits, and nothing is given up as long as its class keeps to
-// its reserve.
+// TestShare checks the promise of Shrink under random loads: what is left keeps to the limits, and nothing is given up
+// as long as its class keeps to its reserve.
 func TestShare(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		room := rapid.IntRange(16, 60).Draw(r, "room")

@@ -1,5 +1,5 @@
-// Package vote checks the votes of directory authorities and tabulates them into a consensus (dir-spec 7.3). It is pure: the same votes give
-// the same bytes to every authority, in whatever order and however often they come.
+// Package vote checks the votes of directory authorities and tabulates them into a consensus (dir-spec 7.3). It is
+// pure: the same votes give the same bytes to every authority, in whatever order and however often they come.
 package vote
 
 import (

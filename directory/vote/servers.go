@@ -15,8 +15,8 @@ import (
 // window is how many days after the day of a consensus its descriptors may become valid (dir-spec 7.3).
 const window = 30
 
-// Beyond these limits a consensus has only descriptors that a majority lists. A single authority and a few servers could otherwise invent so
-// many that no directory can hold them. Honest authorities know the same descriptors.
+// Beyond these limits a consensus has only descriptors that a majority lists. A single authority and a few servers
+// could otherwise invent so many that no directory can hold them. Honest authorities know the same descriptors.
 const (
 	maxPerServer = 32
 	maxInAll     = directory.MaxServers / 2

@@ -36,9 +36,10 @@ type Result struct {
 	Excluded     []Exclusion
 }
 
-// Tabulate computes the consensus for the day that begins at the given midnight UTC from the votes (dir-spec 7.3). A majority is more than half
-// of all members of the group; who casts no valid vote has voted against everything. All votes are checked again. The error is
-// ErrNoMajority, with a Result that says who failed but has no Body, or matches directory.ErrDirectory.
+// Tabulate computes the consensus for the day that begins at the given midnight UTC from the votes (dir-spec 7.3). A
+// majority is more than half of all members of the group; who casts no valid vote has voted against everything. All
+// votes are checked again. The error is ErrNoMajority, with a Result that says who failed but has no Body, or matches
+// directory.ErrDirectory.
 func Tabulate(day time.Time, group []directory.Voter, votes []*directory.Directory) (*Result, error) {
 	r := &Result{}
 	counted := r.sift(day, group, votes)

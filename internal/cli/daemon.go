@@ -226,8 +226,8 @@ func (d *daemon) hangups() role {
 	}}
 }
 
-// reload reads the configuration, and all files that it names, again and puts them into use, or changes nothing and says why. It returns what
-// is unwise about the new one.
+// reload reads the configuration, and all files that it names, again and puts them into use, or changes nothing and
+// says why. It returns what is unwise about the new one.
 func (d *daemon) reload(ctx context.Context) (warnings []string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -24,8 +24,8 @@ type dirSite struct {
 	uploads []string
 }
 
-// directoryServer starts an HTTP server for the three authorities that it writes into a configuration file, and puts its URL into $DIR. Uploads are
-// answered with the given message, and listed by the command uploads.
+// directoryServer starts an HTTP server for the three authorities that it writes into a configuration file, and puts
+// its URL into $DIR. Uploads are answered with the given message, and listed by the command uploads.
 func directoryServer(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: directoryserver configuration-file")

@@ -68,8 +68,9 @@ func parseDownload(value string) (downloadMode, error) {
 	return 0, fmt.Errorf("--download-directory: %q is neither yes nor no", value)
 }
 
-// refresh downloads the directory if the user wants that or if it is time, and says what there is to say about the one that is then held. A download
-// that fails is no error if there is a directory that can be used all the same or none is needed, unless the user asked for the download.
+// refresh downloads the directory if the user wants that or if it is time, and says what there is to say about the one
+// that is then held. A download that fails is no error if there is a directory that can be used all the same or none is
+// needed, unless the user asked for the download.
 func (u *user) refresh(ctx context.Context, s *streams, mode downloadMode, needed bool) error {
 	if mode == downloadAlways || mode == downloadDue && u.UpdateDue() && !u.agentDownloads(ctx) {
 		s.detail("Downloading the directory.")
@@ -99,8 +100,8 @@ func (u *user) refresh(ctx context.Context, s *streams, mode downloadMode, neede
 	return nil
 }
 
-// agentDownloads reports whether a newer directory can be left to the agent: it runs, so that the time of the download says nothing about the user, and
-// what is held can be used until then.
+// agentDownloads reports whether a newer directory can be left to the agent: it runs, so that the time of the download
+// says nothing about the user, and what is held can be used until then.
 func (u *user) agentDownloads(ctx context.Context) bool {
 	if !u.holdsUsable() {
 		return false

@@ -79,8 +79,9 @@ func httpGet(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), doc.Body, 0o600))
 }
 
-// signDirectory lets a group of authorities agree on a directory of today without waiting for the night: with their keys it signs the servers in a
-// file, and puts the result where the first authority keeps what the group has signed: signdirectory FILE NAME...
+// signDirectory lets a group of authorities agree on a directory of today without waiting for the night: with their
+// keys it signs the servers in a file, and puts the result where the first authority keeps what the group has signed:
+// signdirectory FILE NAME...
 func signDirectory(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: signdirectory file name...")

@@ -16,7 +16,8 @@ import (
 // maxConfig bounds a configuration file.
 const maxConfig = config.MaxFileSize
 
-// userHomeDir returns our user's home directory. Mail servers run programs without the variable that says it; then the machine's list of users does.
+// userHomeDir returns our user's home directory. Mail servers run programs without the variable that says it; then the
+// machine's list of users does.
 func userHomeDir() (string, error) {
 	home, err := os.UserHomeDir()
 	if err == nil {
@@ -34,8 +35,8 @@ type user struct {
 	cfg *config.Client
 }
 
-// openUser reads the configuration (file, or the usual places when file is empty) and opens the home directory. For commands that look mixes up it
-// downloads the directory if need be.
+// openUser reads the configuration (file, or the usual places when file is empty) and opens the home directory. For
+// commands that look mixes up it downloads the directory if need be.
 func openUser(s *streams, file string) (*user, error) {
 	home, err := userHomeDir()
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// oldBase writes a base directory as 0.0.8 leaves it, with a packet key of today whose replay log holds two hashes, one of them in the journal.
+// oldBase writes a base directory as 0.0.8 leaves it, with a packet key of today whose replay log holds two hashes, one
+// of them in the journal.
 func oldBase(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 1 {
 		ts.Fatalf("usage: oldbase directory")

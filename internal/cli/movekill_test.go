@@ -72,8 +72,8 @@ func starts(base, configFile string) bool {
 	return there(configFile) && there(filepath.Join(base, "keys", "key_*", "mix.key")) && backup.CheckMark(base) == nil
 }
 
-// A move that is killed, and a restore of it, never leave two mixes that start, or one and an archive that a restore would take; and never nothing,
-// for who does as the mark says.
+// A move that is killed, and a restore of it, never leave two mixes that start, or one and an archive that a restore
+// would take; and never nothing, for who does as the mark says.
 func TestMoveKilled(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("a file that is open cannot be removed there")

@@ -19,8 +19,8 @@ import (
 // postfixes finds the Postfix of a script: *testscript.TestScript to *postfix.Server.
 var postfixes sync.Map
 
-// startPostfix starts a Postfix that hands the mail of one address to mixminiond by pipe(8), with arguments as the operator guide has them, in
-// the directory of the script:
+// startPostfix starts a Postfix that hands the mail of one address to mixminiond by pipe(8), with arguments as the
+// operator guide has them, in the directory of the script:
 //
 //	postfix ADDRESS ARGUMENTS
 //

@@ -70,8 +70,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// condition tells whether outside parts are there, and how the programs were built. On a machine that checks everything outside parts have to
-// be there.
+// condition tells whether outside parts are there, and how the programs were built. On a machine that checks everything
+// outside parts have to be there.
 func condition(name string) (bool, error) {
 	var err error
 	switch name {

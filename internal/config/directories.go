@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// URLBases is a repeatable key, one [URLBase] to a line. Addresses of documents of the one directory server that there was in the time of 0.0.8
-// are legal and left out.
+// URLBases is a repeatable key, one [URLBase] to a line. Addresses of documents of the one directory server that there
+// was in the time of 0.0.8 are legal and left out.
 type URLBases []string
 
 func (v *URLBases) Set(text string) error {

@@ -16,7 +16,8 @@ func (k DKIMKey) String() string { return k.Selector + " " + string(k.File) }
 // DKIMKeys is a repeatable key, one [DKIMKey] to a line.
 type DKIMKeys []DKIMKey
 
-// maxDKIMKeys is enough for an RSA and an Ed25519 key, and the change from old to new ones. Receivers look at the first few signatures only.
+// maxDKIMKeys is enough for an RSA and an Ed25519 key, and the change from old to new ones. Receivers look at the first
+// few signatures only.
 const maxDKIMKeys = 4
 
 func (v *DKIMKeys) Set(text string) error {

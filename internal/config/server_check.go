@@ -226,8 +226,8 @@ func (s *Server) checkDelivery(p *problems) {
 	}
 }
 
-// minStorage is the least MaximumStorage for messages of a size: a quarter of it, which is what a class of messages has for its own (package
-// reassemble), holds two of the largest.
+// minStorage is the least MaximumStorage for messages of a size: a quarter of it, which is what a class of messages has
+// for its own (package reassemble), holds two of the largest.
 func minStorage(size Size) Size {
 	g, err := message.NewGeometry(int64(size), 0)
 	if err != nil {

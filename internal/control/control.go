@@ -1,5 +1,5 @@
-// Package control is how an operator talks to a daemon that runs: over a Unix socket in its base directory, one question and one answer for each
-// connection, each a line of JSON:
+// Package control is how an operator talks to a daemon that runs: over a Unix socket in its base directory, one
+// question and one answer for each connection, each a line of JSON:
 //
 //	{"command": "status", "args": {...}}
 //	{"result": {...}}
@@ -69,7 +69,8 @@ func parseRequest(line []byte) (r request, err error) {
 	return r, nil
 }
 
-// ParseArgs reads what a command was given into the struct that to points at. Unknown fields are an error; no arguments are those of the zero value.
+// ParseArgs reads what a command was given into the struct that to points at. Unknown fields are an error; no arguments
+// are those of the zero value.
 func ParseArgs(args json.RawMessage, to any) error {
 	if len(args) == 0 {
 		return nil

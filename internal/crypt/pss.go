@@ -8,8 +8,8 @@ import (
 	"fmt"
 )
 
-// pssOptions are the parameters of the signatures that go beyond the specifications: SHA-256 for the message and for MGF1, and a salt as long
-// as the digest. There is one choice, so that nothing is negotiated.
+// pssOptions are the parameters of the signatures that go beyond the specifications: SHA-256 for the message and for
+// MGF1, and a salt as long as the digest. There is one choice, so that nothing is negotiated.
 var pssOptions = &rsa.PSSOptions{SaltLength: sha256.Size, Hash: crypto.SHA256}
 
 // SignPSS makes an RSA-PSS signature of a SHA-256 digest, with SHA-256 in MGF1 and a salt of 32 bytes.

@@ -20,8 +20,8 @@ type Directory struct {
 
 var voter = regexp.MustCompile(`^[0-9A-F]{40} https?://\S+$`)
 
-// ReadDirectory checks a directory or vote by the rules of 0.0.8 (dir-spec 4.1). One malformed descriptor spoils all. Unlike 0.0.8 it verifies
-// the signatures.
+// ReadDirectory checks a directory or vote by the rules of 0.0.8 (dir-spec 4.1). One malformed descriptor spoils all.
+// Unlike 0.0.8 it verifies the signatures.
 func ReadDirectory(text string, now time.Time) (*Directory, error) {
 	all, err := sections(text)
 	if err != nil {

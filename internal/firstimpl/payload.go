@@ -87,8 +87,8 @@ func OpenForward(tag, payload []byte, key *rsa.PrivateKey) ([]byte, error) {
 	return append(plain[16:], lioness(plain[:16], "END-TO-END ENCRYPT", payload[n:], false)...), nil
 }
 
-// Reassemble puts a message together from its fragments (E2E-spec 2.2.2). For a message to be reassembled by the exit it returns the routing
-// type and address that stand in front, and in any case the compressed message.
+// Reassemble puts a message together from its fragments (E2E-spec 2.2.2). For a message to be reassembled by the exit
+// it returns the routing type and address that stand in front, and in any case the compressed message.
 func Reassemble(parts []*Part, atExit bool) (exit Exit, compressed []byte, err error) {
 	first := parts[0]
 	k, n, chunks := geometry(first.Size, len(first.Data))

@@ -1,10 +1,10 @@
 // Package logging is how the daemons log: the levels and the form of line of the first implementation, or JSON; and nothing that could tell
 // who talks to whom.
 //
-// What is logged is judged by its type. Numbers, times, texts, errors and [Public] are let through; everything else, such as addresses, bytes,
-// hashes, identifiers of packets and keys, and types that are not known here, is replaced by the name of what it is. In the texts, and in
-// those of errors and of what they wrap, addresses, mailboxes and hashes are replaced too. A linter (internal/lint/logs) sees to it that nothing
-// is made a text beforehand.
+// What is logged is judged by its type. Numbers, times, texts, errors and [Public] are let through; everything else,
+// such as addresses, bytes, hashes, identifiers of packets and keys, and types that are not known here, is replaced by
+// the name of what it is. In the texts, and in those of errors and of what they wrap, addresses, mailboxes and hashes
+// are replaced too. A linter (internal/lint/logs) sees to it that nothing is made a text beforehand.
 //
 // Caveat: a host name in a text that no error of the system's resolver accompanies cannot be told from other words. Errors that name one
 // say so by a method Private.

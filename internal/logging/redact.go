@@ -15,8 +15,9 @@ import (
 	"strings"
 )
 
-// Public is a text that the configuration or a published directory holds, and that may be logged as it is: the name of a file or of the mail
-// server, the URL of a directory server, the fingerprint of an authority. Never what names another mix with which packets are exchanged.
+// Public is a text that the configuration or a published directory holds, and that may be logged as it is: the name of
+// a file or of the mail server, the URL of a directory server, the fingerprint of an authority. Never what names
+// another mix with which packets are exchanged.
 type Public string
 
 // What stands in the place of things that are not logged.

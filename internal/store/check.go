@@ -22,7 +22,8 @@ type Report struct {
 }
 
 // Check reads a closed store, bodies included, and changes nothing. A nil fs means OS. The error says that the check
-// could not be made, ErrLocked for instance, or ErrSealed when the store is encrypted and the fs is not one that [Sealed] made; what is wrong with the store is in the report.
+// could not be made, ErrLocked for instance, or ErrSealed when the store is encrypted and the fs is not one that
+// [Sealed] made; what is wrong with the store is in the report.
 func Check(fs FS, dir string) (rep Report, err error) {
 	if fs == nil {
 		fs = OS

@@ -11,8 +11,8 @@
 // hashes from the journal to sorted, immutable runs there, and looks new hashes up in a table in memory and in
 // the runs. The journal keeps a segment until all its hashes are durable in runs.
 //
-// With an FS that [Sealed] made, everything is encrypted on its way to the disk, and each packet has a key of its own besides, in a key page
-// that is rewritten in place when the packet is erased.
+// With an FS that [Sealed] made, everything is encrypted on its way to the disk, and each packet has a key of its own
+// besides, in a key page that is rewritten in place when the packet is erased.
 //
 // The layout on disk, byte by byte, and what happens at each crash point: docs/store.md.
 //

@@ -109,7 +109,8 @@ func (s *sealedFS) openErasable(name string) (File, error) {
 	return nil, errors.Join(err, f.Close())
 }
 
-// eraseHead overwrites a header, durably. A disk so full that it cannot, one that never writes in place, must get its room back all the same.
+// eraseHead overwrites a header, durably. A disk so full that it cannot, one that never writes in place, must get its
+// room back all the same.
 func eraseHead(f File) error {
 	_, err := f.WriteAt(make([]byte, sealHeadLen), 0)
 	if err == nil {

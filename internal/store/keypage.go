@@ -17,10 +17,10 @@ import (
 //	  0 128  header, see [Sealed]
 //	128      slots of 32 bytes: a key, wrapped, each half as a block of AES-256 under a key of the page
 //
-// Every slot holds a random key at all times, also one that no packet uses. So a key is durable before its packet is written, and
-// Commit need not write the page; a packet is erased by a new random key in the place of its own, when the record that erases it is
-// durable. The other bytes of the page are written as they were, if at all: a write that a power loss tears hurts no other packet, and a slot
-// that is torn itself is random, too.
+// Every slot holds a random key at all times, also one that no packet uses. So a key is durable before its packet is
+// written, and Commit need not write the page; a packet is erased by a new random key in the place of its own, when the
+// record that erases it is durable. The other bytes of the page are written as they were, if at all: a write that a
+// power loss tears hurts no other packet, and a slot that is torn itself is random, too.
 const (
 	keyPageName = "keys"
 	slotLen     = 32

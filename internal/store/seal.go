@@ -52,7 +52,8 @@ type sealKeys struct {
 	packets     cipher.Block // wraps the keys of packets
 }
 
-// Sealed returns an FS with which a store, and its replay logs, are encrypted on the disk under a key of 32 random bytes. A nil fs means OS.
+// Sealed returns an FS with which a store, and its replay logs, are encrypted on the disk under a key of 32 random
+// bytes. A nil fs means OS.
 func Sealed(fs FS, key [32]byte) (FS, error) {
 	if fs == nil {
 		fs = OS

@@ -187,8 +187,8 @@ func (x stolen) opens(t *testing.T, dir string) int {
 	return found
 }
 
-// TestErasedKeyIsGone takes the encrypted bytes of packets before they are erased, and tries to open them afterwards with everything that the
-// key page holds.
+// TestErasedKeyIsGone takes the encrypted bytes of packets before they are erased, and tries to open them afterwards
+// with everything that the key page holds.
 func TestErasedKeyIsGone(t *testing.T) {
 	dir := t.TempDir()
 	s := openSealed(t, dir)
@@ -471,8 +471,8 @@ func (f *fullFile) WriteAt(b []byte, off int64) (int, error) {
 	return n, errors.Join(ErrFull, err)
 }
 
-// TestKeysOfFailedCopies encrypts an old store while the disk is full, and accounts for all keys: of a copy that was begun something may be left on
-// the medium, so its key must go, too.
+// TestKeysOfFailedCopies encrypts an old store while the disk is full, and accounts for all keys: of a copy that was
+// begun something may be left on the medium, so its key must go, too.
 func TestKeysOfFailedCopies(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Open(filepath.Join(dir, "store"), Options{Manual: true, SegmentBytes: 1 << 16})

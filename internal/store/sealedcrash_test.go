@@ -118,8 +118,8 @@ func TestNoPlaceIsWrittenTwice(t *testing.T) {
 	}
 }
 
-// clearDisk is a disk with a store and a replay log in clear, as an older version or configuration leaves them; with packets 0 to 39, of which
-// some are erased, and hashes 0 to 39.
+// clearDisk is a disk with a store and a replay log in clear, as an older version or configuration leaves them; with
+// packets 0 to 39, of which some are erased, and hashes 0 to 39.
 func clearDisk(t *testing.T) *crashfs.FS {
 	t.Helper()
 	fs := crashfs.New()

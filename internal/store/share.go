@@ -6,8 +6,8 @@ type share struct {
 	segment int64 // the size at which a segment is sealed
 }
 
-// shareOf returns the share of most bytes for a store whose segments are to have a size. Only sealed segments can be reclaimed, so that none
-// may be a large part of the whole.
+// shareOf returns the share of most bytes for a store whose segments are to have a size. Only sealed segments can be
+// reclaimed, so that none may be a large part of the whole.
 func shareOf(most, segment int64) *share {
 	if most > 0 {
 		segment = min(segment, max(most/8, minSegment))
@@ -31,8 +31,8 @@ func MinRoom(maxBytes int64) int64 {
 	return shareOf(maxBytes, o.SegmentBytes).reserve() + o.TickBytes
 }
 
-// SetMaxBytes changes Options.MaxBytes. If the store holds more than that, it keeps it, and takes nothing new until enough has left. Segments get
-// no larger than they were to be when the store was opened.
+// SetMaxBytes changes Options.MaxBytes. If the store holds more than that, it keeps it, and takes nothing new until
+// enough has left. Segments get no larger than they were to be when the store was opened.
 func (s *Store) SetMaxBytes(n int64) {
 	s.share.Store(shareOf(max(n, 0), s.opts.SegmentBytes))
 	s.poke()

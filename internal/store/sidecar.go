@@ -16,8 +16,8 @@ import (
 //	88     n * (u32 offset, head and table of the frame at this offset)
 //	    4  CRC-32C of everything before
 //
-// Frames that say nothing (pads) are left out, except the last frame, which tells the sequence number. A sidecar is a copy: when it is missing or damaged, the segment
-// itself is read.
+// Frames that say nothing (pads) are left out, except the last frame, which tells the sequence number. A sidecar is a
+// copy: when it is missing or damaged, the segment itself is read.
 const sidecarHeadLen = 88
 
 const idxMagic = "MXIDX\x00\x00\x01"

@@ -111,8 +111,9 @@ type Store struct {
 }
 
 // Open opens the store in dir, made when it is missing (its parent must exist), and recovers what a crash left.
-// ErrLocked: another process has it open. ErrSealed: it is encrypted. ErrKey: with another key. A store in clear becomes an encrypted one
-// when the FS is one that Sealed made: what is written is encrypted, and what is there as soon as [Store.DropOrphans] is called. Damage by the medium does not make Open fail: see Damage.
+// ErrLocked: another process has it open. ErrSealed: it is encrypted. ErrKey: with another key. A store in clear
+// becomes an encrypted one when the FS is one that Sealed made: what is written is encrypted, and what is there as soon
+// as [Store.DropOrphans] is called. Damage by the medium does not make Open fail: see Damage.
 func Open(dir string, opts Options) (*Store, error) {
 	if err := opts.fill(); err != nil {
 		return nil, err

@@ -179,8 +179,9 @@ type Ballot struct {
 	Current     *directory.Directory
 }
 
-// Vote leads the authorities through a night, from now to the midnight that follows: they vote, agree, and publish. It moves the clock of the
-// network by advance. From then on the authorities follow their schedule by that clock. It may be called once.
+// Vote leads the authorities through a night, from now to the midnight that follows: they vote, agree, and publish. It
+// moves the clock of the network by advance. From then on the authorities follow their schedule by that clock. It may
+// be called once.
 func (n *Network) Vote(ctx context.Context, advance func(time.Duration)) ([]Ballot, error) {
 	now := n.clock.Now()
 	midnight := now.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour)

@@ -28,7 +28,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // evening is when networks begin.
 var evening = time.Date(2026, 11, 21, 21, 30, 0, 0, time.UTC)
 
-// network starts mixes and authorities, and a client with the directory on which they agree. Their time moves only as far as await moves it.
+// network starts mixes and authorities, and a client with the directory on which they agree. Their time moves only as
+// far as await moves it.
 func network(t *testing.T, mixes int, rule mix.Rule) (*testnet.Sink, *client.Client, *clock.Manual) {
 	t.Helper()
 	sink, err := testnet.NewSink(t.Context())

@@ -236,8 +236,8 @@ const fileLabel = "small files"
 // Sealed says whether data was made by Seal.
 func Sealed(data []byte) bool { return bytes.HasPrefix(data, []byte(sealedMagic)) }
 
-// Seal encrypts the content of a small file: 9 bytes that [Sealed] knows, a random nonce of 24 bytes, and the content in XChaCha20-Poly1305,
-// 16 bytes longer. The name, for example "identity.key", is bound to it: Open demands the same.
+// Seal encrypts the content of a small file: 9 bytes that [Sealed] knows, a random nonce of 24 bytes, and the content
+// in XChaCha20-Poly1305, 16 bytes longer. The name, for example "identity.key", is bound to it: Open demands the same.
 func (v *Vault) Seal(name string, plain []byte) ([]byte, error) {
 	aead, err := v.fileCipher()
 	if err != nil {

@@ -2,5 +2,6 @@
 
 package zlib
 
-// underRace says that the race detector is on. It makes this package thirty times as slow and has little to find in it, which starts no goroutine.
+// underRace says that the race detector is on. It makes this package thirty times as slow and has little to find in it,
+// which starts no goroutine.
 const underRace = false

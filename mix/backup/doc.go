@@ -5,9 +5,9 @@
 // time. An archive of the kind [Move] holds those, too, with their whole replay logs, because the mix that they come from has given them up
 // first.
 //
-// An archive is a tar file in an age file (age-encryption.org/v1). Its first entry is manifest.json, its second the configuration, and its last
-// one is empty and called end. Names are relative, of few characters, and mean places that the configuration decides; [Restore] creates files
-// and replaces none.
+// An archive is a tar file in an age file (age-encryption.org/v1). Its first entry is manifest.json, its second the
+// configuration, and its last one is empty and called end. Names are relative, of few characters, and mean places that
+// the configuration decides; [Restore] creates files and replaces none.
 //
 // # Caveats
 //

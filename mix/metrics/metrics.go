@@ -1,9 +1,9 @@
-// Package metrics tells a Prometheus server on the same machine how a mix does, no finer than its statistics file may: by full hours that are
-// over, in hundreds. Between two full hours every answer is the same. What other programs show beside, such as the memory and the processor
-// time of the process, is left out, since it follows single packets.
+// Package metrics tells a Prometheus server on the same machine how a mix does, no finer than its statistics file may:
+// by full hours that are over, in hundreds. Between two full hours every answer is the same. What other programs show
+// beside, such as the memory and the processor time of the process, is left out, since it follows single packets.
 //
-// The answers are in the text format of Prometheus, version 0.0.4. It is written by hand: the usual library would bring eight modules into the
-// programs, also that of the users. The tests read the answers with the parser of that project.
+// The answers are in the text format of Prometheus, version 0.0.4. It is written by hand: the usual library would bring
+// eight modules into the programs, also that of the users. The tests read the answers with the parser of that project.
 package metrics
 
 import (
@@ -77,8 +77,9 @@ func (s *Server) Close() error {
 	return err
 }
 
-// guard lets through what a Prometheus server asks for, and nothing that a web page can make a browser on this machine ask: a page that has its
-// own name point to loopback is known by the name, another one by the headers that browsers add.
+// guard lets through what a Prometheus server asks for, and nothing that a web page can make a browser on this machine
+// ask: a page that has its own name point to loopback is known by the name, another one by the headers that browsers
+// add.
 func guard(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")

@@ -25,8 +25,8 @@ const (
 
 var indexLine = regexp.MustCompile(`^'([0-9a-f]{40}|KEYID)', \(([0-9]{1,10}), ([0-9]{1,2})\)$`)
 
-// ParseReplayLog reads a replay log of three files: the index and the data of its database, and its journal. It belongs to the packet key with this
-// identifier. Every byte has to be accounted for; else the error matches ErrReplayLog.
+// ParseReplayLog reads a replay log of three files: the index and the data of its database, and its journal. It belongs
+// to the packet key with this identifier. Every byte has to be accounted for; else the error matches ErrReplayLog.
 func ParseReplayLog(index, data, journal []byte, owner crypt.KeyID) (hashes [][hashLen]byte, err error) {
 	bad := func(format string, args ...any) ([][hashLen]byte, error) {
 		return nil, fmt.Errorf("%w: "+format, append([]any{ErrReplayLog}, args...)...)

@@ -12,9 +12,9 @@ import (
 // maxErrors bounds how often a configuration is tried again without what was wrong.
 const maxErrors = 200
 
-// ParseSettings reads a mixminiond.conf of 0.0.8. What this program does not know, or would not take, is left out, and a note says so of each;
-// a section that lacks what it needs is left out as a whole. A nickname and contact address that are missing come from the descriptor, which may be
-// nil.
+// ParseSettings reads a mixminiond.conf of 0.0.8. What this program does not know, or would not take, is left out, and
+// a note says so of each; a section that lacks what it needs is left out as a whole. A nickname and contact address
+// that are missing come from the descriptor, which may be nil.
 func ParseSettings(text []byte, name string, d *directory.Descriptor) (cfg *config.Server, notes []string, err error) {
 	lines := strings.Split(string(text), "\n")
 	for range maxErrors {

@@ -9,7 +9,8 @@ import (
 // module is the path of this module.
 const module = "mixminion/"
 
-// private are types that tell who talks to whom, or what: those of these packages and of the rooms below, and all arrays and slices of bytes.
+// private are types that tell who talks to whom, or what: those of these packages and of the rooms below, and all
+// arrays and slices of bytes.
 var private = map[string]bool{
 	"net/netip.Addr": true, "net/netip.AddrPort": true, "net/netip.Prefix": true,
 	"net.IP": true, "net.IPMask": true, "net.IPNet": true, "net.IPAddr": true, "net.TCPAddr": true, "net.UDPAddr": true, "net.UnixAddr": true,

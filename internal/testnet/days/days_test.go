@@ -112,7 +112,8 @@ func (a *node) published(date string) *directory.Directory {
 	return c.Directory
 }
 
-// blamed returns the numbers of the authorities that the reports of at least two others name, or that say themselves what is wrong with them.
+// blamed returns the numbers of the authorities that the reports of at least two others name, or that say themselves
+// what is wrong with them.
 func (w *world) blamed(date string) (numbers []string) {
 	for i, a := range w.nodes {
 		reports := 0
@@ -390,7 +391,8 @@ func (w *world) finish(sink *testnet.Sink, real *testnet.Network, u *user) {
 	}
 }
 
-// checkTwins: descriptors that differ in the signature alone have reached different authorities, and the directory has the text that comes first.
+// checkTwins: descriptors that differ in the signature alone have reached different authorities, and the directory has
+// the text that comes first.
 func (w *world) checkTwins(held *dirclient.Consensus) {
 	w.t.Helper()
 	texts := map[crypt.Digest][]string{}

@@ -49,7 +49,8 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// makeCertificate makes the certificate of the authorities' web servers, and has the system trust it. TLS is checked by the machine's clock.
+// makeCertificate makes the certificate of the authorities' web servers, and has the system trust it. TLS is checked by
+// the machine's clock.
 func makeCertificate(file string) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -162,8 +162,9 @@ func (w *world) mixesDownload() {
 	})
 }
 
-// checkHeld sees to it that what somebody has downloaded is signed by a majority, is no older than what they held before, and is what all others
-// hold for that day. A download may only fail for reasons of those who were asked, and never because there are two directories of one day.
+// checkHeld sees to it that what somebody has downloaded is signed by a majority, is no older than what they held
+// before, and is what all others hold for that day. A download may only fail for reasons of those who were asked, and
+// never because there are two directories of one day.
 func (w *world) checkHeld(who string, up *dirclient.Update, err error) error {
 	var failures *dirclient.UpdateError
 	if errors.Is(err, dirclient.ErrFork) || err != nil && !errors.As(err, &failures) {

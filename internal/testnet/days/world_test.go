@@ -1,5 +1,5 @@
-// Package days_test lives through weeks with a group of directory authorities, mixes and clients, in one process, over real loopback HTTP and
-// TLS, while time is moved by hand and many things go wrong.
+// Package days_test lives through weeks with a group of directory authorities, mixes and clients, in one process, over
+// real loopback HTTP and TLS, while time is moved by hand and many things go wrong.
 package days_test
 
 import (

@@ -1,7 +1,8 @@
 //go:build linux
 
-// Package hostile_test lets a real mixminiond, in a process of its own, be attacked from all sides, and looks at its memory and at what becomes
-// of the packets of an honest peer. It needs /proc, and that all of 127.0.0.0/8 is this machine.
+// Package hostile_test lets a real mixminiond, in a process of its own, be attacked from all sides, and looks at its
+// memory and at what becomes of the packets of an honest peer. It needs /proc, and that all of 127.0.0.0/8 is this
+// machine.
 package hostile_test
 
 import (
@@ -41,7 +42,8 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	// honest is how many packets the honest peer sends during each part of the attack, and its source network one from which nobody else comes.
+	// honest is how many packets the honest peer sends during each part of the attack, and its source network one from
+	// which nobody else comes.
 	honest       = 6
 	honestSource = "127.250.0.1"
 	// What memory a mix may take: idle, for each connection with a packet in reading, and for packets that wait for their acknowledgement.

@@ -12,8 +12,8 @@ var errTooNew = errors.New("this node knows no TLS 1.3")
 // handshakeFailure is the alert with which an old server answers those who offer TLS 1.3 alone.
 var handshakeFailure = []byte{21, 3, 1, 0, 2, 2, 40}
 
-// offersTLS13 reports whether a ClientHello has the extension supported_versions (RFC 8446, 4.2.1) as crypto/tls writes it when it offers TLS
-// 1.3 and nothing else.
+// offersTLS13 reports whether a ClientHello has the extension supported_versions (RFC 8446, 4.2.1) as crypto/tls writes
+// it when it offers TLS 1.3 and nothing else.
 func offersTLS13(hello []byte) bool { return bytes.Contains(hello, []byte{0, 43, 0, 3, 2, 3, 4}) }
 
 type listener struct {

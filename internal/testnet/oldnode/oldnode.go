@@ -1,5 +1,6 @@
-// Package oldnode runs mixes that look from outside like those of series 0.0.8: their links are of TLS 1.0 to 1.2 alone, and their descriptors
-// do not say of which kind. They pass each packet on, or deliver it, at once. Tests of programs with the tag legacytls use them.
+// Package oldnode runs mixes that look from outside like those of series 0.0.8: their links are of TLS 1.0 to 1.2
+// alone, and their descriptors do not say of which kind. They pass each packet on, or deliver it, at once. Tests of
+// programs with the tag legacytls use them.
 //
 // They are made of the same parts as our own mixes. So they show what becomes of packets in a network of both kinds, and not that 0.0.8 was
 // understood; docs/interop.md says what does.
@@ -49,8 +50,8 @@ type Node struct {
 func (n *Node) Links() int   { return int(n.links.Load()) - n.Refused() }
 func (n *Node) Refused() int { return int(n.refused.Load()) }
 
-// Start runs a node with the given keys on loopback, until Close. The descriptor is valid for a month. The error is mmtp.ErrNoLegacy in programs
-// without the tag.
+// Start runs a node with the given keys on loopback, until Close. The descriptor is valid for a month. The error is
+// mmtp.ErrNoLegacy in programs without the tag.
 func Start(nickname string, identity, packetKey *rsa.PrivateKey, now func() time.Time) (*Node, error) {
 	n := &Node{Mails: make(chan Mail, 16)}
 	legacy, err := mmtp.NewLegacyIdentity(identity, nickname, now)

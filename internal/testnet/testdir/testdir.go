@@ -1,5 +1,5 @@
-// Package testdir makes signed directories and serves them over HTTP, for tests of programs that download them. Its keys are ready-made and no
-// secret.
+// Package testdir makes signed directories and serves them over HTTP, for tests of programs that download them. Its
+// keys are ready-made and no secret.
 package testdir
 
 import (
