@@ -25,6 +25,7 @@ import (
 	"mixminion/mix"
 	"mixminion/mix/backup"
 	"mixminion/mix/metrics"
+	"mixminion/mix/oldbase"
 )
 
 // A daemon is mixminiond while it runs.
@@ -142,8 +143,12 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// lockBase keeps other processes off a base directory, which exists, until the lock is closed. It refuses one that is marked as unusable.
+// lockBase keeps other processes off a base directory, which exists, until the lock is closed. It refuses one that is marked as unusable, and
+// one of 0.0.8: packet keys whose replay logs are not found would be destroyed there.
 func lockBase(base string) (*os.File, error) {
+	if oldbase.Is(base) {
+		return nil, errOldBase(base)
+	}
 	lock, err := lockfile.Try(filepath.Join(base, backup.BaseLock))
 	if errors.Is(err, lockfile.ErrHeld) {
 		return nil, fmt.Errorf("the base directory %s is in use by another process; to see how that one does: mixminiond status", base)
@@ -155,6 +160,10 @@ func lockBase(base string) (*os.File, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return lock, nil
+}
+
+func errOldBase(base string) error {
+	return fmt.Errorf("%s belongs to a server of Mixminion 0.0.8; to take it over: mixminiond import %[1]s --base-dir NEW --config NEW.conf", base)
 }
 
 func mendSocket(err error) string {

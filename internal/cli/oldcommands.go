@@ -1,14 +1,10 @@
 package cli
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	"mixminion/mix"
+	"mixminion/mix/oldbase"
 
 	"github.com/spf13/cobra"
 )
@@ -62,12 +58,8 @@ func newUpgrade(s *streams, configFile *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			// Only 0.0.8 writes this file.
-			switch _, err := os.Lstat(filepath.Join(base, "version")); {
-			case err == nil:
-				return fmt.Errorf("%s belongs to a server of Mixminion 0.0.8; to take it over: mixminiond import %[1]s --base-dir NEW --config NEW.conf", base)
-			case !errors.Is(err, fs.ErrNotExist):
-				return err
+			if oldbase.Is(base) {
+				return errOldBase(base)
 			}
 			s.say("The base directory is current; there is nothing to upgrade.")
 			return nil

@@ -88,6 +88,11 @@ func TestFindings(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, checkup.Problem, "files", "no directory", "BaseDir"},
+		"base directory of 0.0.8": {func(t *testing.T, _ *checkup.Host, base string) {
+			if err := os.WriteFile(filepath.Join(base, "version"), []byte("1001"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}, checkup.Problem, "files", "belongs to a server of Mixminion 0.0.8", "mixminiond import"},
 		"open directory": {func(t *testing.T, _ *checkup.Host, base string) {
 			if err := os.Chmod(base, 0o755); err != nil {
 				t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"mixminion/internal/config"
 	"mixminion/internal/store"
 	"mixminion/mix"
+	"mixminion/mix/oldbase"
 )
 
 // files looks at who may read what belongs to the mix.
@@ -26,6 +27,9 @@ func (c *checker) files() {
 		return
 	case !info.IsDir():
 		c.add(Problem, about, "write a directory as BaseDir", "%s is no directory", base)
+		return
+	case oldbase.Is(base):
+		c.add(Problem, about, "take it over: mixminiond import "+base+" --base-dir NEW --config NEW.conf", "%s belongs to a server of Mixminion 0.0.8", base)
 		return
 	}
 	bad := 0

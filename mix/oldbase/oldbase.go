@@ -36,6 +36,16 @@ const (
 // A Layout says where things are in a base directory.
 type Layout struct{ Base, KeyDir, WorkDir, QueueDir, PidFile string }
 
+// Is reports whether a directory is the base directory of a server of 0.0.8, or was one.
+func Is(base string) bool {
+	for _, only := range []string{"version", filepath.Join("work", "hashlogs")} { // nothing of ours has these names
+		if _, err := os.Lstat(filepath.Join(base, only)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // UsualLayout is the one of a configuration that says nothing of it.
 func UsualLayout(base string) Layout {
 	return Layout{
