@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mixminion/client/pickle"
+	"mixminion/internal/crypt"
 	"mixminion/packet"
 )
 
@@ -20,7 +21,8 @@ import (
 //	magic     8 bytes, "MIXQUEUE"
 //	version   1 byte: 1, or 2 for a packet that may go over a legacy link (PreparedPacket.Legacy)
 //	day       4 bytes, big-endian: days since 1970-01-01 (UTC)
-//	hop       1 byte length, then the first hop as FWD/HOST routing information (minion-spec 3.2.1.1)
+//	hop       1 byte length, then the first hop as FWD/HOST routing information (minion-spec 3.2.1.1). A host of more than 233
+//	          characters makes that longer than 255: the byte holds the length modulo 256, and the length of the file tells the rest
 //	packet    32 KB
 //	checksum  4 bytes, big-endian: CRC-32C of all before
 const (
@@ -28,7 +30,7 @@ const (
 	queueVersion  = 1
 	queueLegacy   = 2
 	queueHeadLen  = len(queueMagic) + 1 + 4 + 1
-	maxHopLen     = 255
+	maxHopLen     = 2 + crypt.HashLen + 255 // port, keyid, name
 	maxQueueFile  = queueHeadLen + maxHopLen + packet.Size + crc32.Size
 	secondsPerDay = 24 * 60 * 60
 )
@@ -70,8 +72,8 @@ func parseQueueFile(data []byte) (p PreparedPacket, day time.Time, err error) {
 		return none, day, ErrOtherVersion
 	}
 	head, rest := data[:queueHeadLen], data[queueHeadLen:]
-	hopLen := int(head[queueHeadLen-1])
-	if version < queueVersion || len(rest) != hopLen+packet.Size+crc32.Size {
+	hopLen := len(rest) - packet.Size - crc32.Size
+	if version < queueVersion || hopLen < 0 || hopLen > maxHopLen || byte(hopLen) != head[queueHeadLen-1] {
 		return none, day, ErrDamaged
 	}
 	end := len(data) - crc32.Size

@@ -54,9 +54,19 @@ func TestQueueFile(t *testing.T) {
 	if data[len(queueMagic)] != 1 {
 		t.Errorf("version %d", data[len(queueMagic)])
 	}
-	p.First.Host = strings.Repeat("x", 250)
+	for _, n := range []int{233, 234, 255} {
+		p.First.Host = strings.Repeat("x", n)
+		data, err := formatQueueFile(p, someDay)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _, err := parseQueueFile(data); err != nil || got.First != p.First || *got.Packet != *p.Packet {
+			t.Errorf("%d characters: %v", n, err)
+		}
+	}
+	p.First.Host = strings.Repeat("x", 256)
 	if _, err := formatQueueFile(p, someDay); err == nil {
-		t.Error("a host of 250 characters was accepted")
+		t.Error("a host of 256 characters was accepted")
 	}
 }
 
