@@ -197,7 +197,10 @@ func TestExitsOfTheConfiguration(t *testing.T) {
 			t.Fatalf("exit %d is not whole", i)
 		}
 		got.Advertise(&f)
-		got.Exit, got.Advertise = nil, nil
+		if got.Type == packet.TypeSMTP && got.Upkeep == nil {
+			t.Error("nobody looks after the counts of the opt-out desk")
+		}
+		got.Exit, got.Advertise, got.Upkeep = nil, nil, nil
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
