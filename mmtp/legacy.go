@@ -32,11 +32,18 @@ type halfCloser interface {
 // ErrHandshake says that a link came to its end in the handshake of TLS: the server may know another TLS, or be something else.
 var ErrHandshake = errors.New("TLS handshake")
 
+// errAfterChain says that a handshake of TLS 1.3 failed although the server had shown a good chain: somebody else may have copied that.
+var errAfterChain = errors.New("TLS handshake, after the certificates")
+
 // modernHandshake makes a client's handshake of TLS 1.3.
 func modernHandshake(ctx context.Context, raw net.Conn, now func() time.Time, check func(crypt.KeyID) error) (halfCloser, error) {
-	conn := tls.Client(raw, clientTLS(now, check))
+	failed := ErrHandshake
+	conn := tls.Client(raw, clientTLS(now, func(id crypt.KeyID) error {
+		failed = errAfterChain
+		return check(id)
+	}))
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
+		return nil, fmt.Errorf("%w: %w", failed, err)
 	}
 	return conn, nil
 }

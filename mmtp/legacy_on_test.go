@@ -208,17 +208,38 @@ func TestLegacyFallback(t *testing.T) {
 	}
 }
 
-// A server that speaks TLS 1.3, but is not the right one, gets no second chance.
+// A server that speaks TLS 1.3, but is not the right one, gets no second chance; nor does one that shows the right chain and does not have
+// its key.
 func TestNoFallbackAfterAChain(t *testing.T) {
-	var dialed atomic.Int32
-	to := startServer(t, ServerConfig{Handler: newRecorder(), Legacy: legacyIdentity(t, fixedClock)})
-	to.KeyID[0] ^= 1
-	c := newTestClient(t, ClientConfig{Legacy: always, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-		dialed.Add(1)
-		return new(net.Dialer).DialContext(ctx, network, address)
-	}})
-	if _, err := c.Probe(context.Background(), to); !errors.Is(err, ErrKeyID) || dialed.Load() != 1 {
-		t.Errorf("%v after %d connections", err, dialed.Load())
+	copied, err := NewLinkCertificate(testKeys()[0], "alice", testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := NewLinkCertificate(testKeys()[0], "alice", testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied.PrivateKey, copied.Leaf = other.PrivateKey, other.Leaf
+	for name, c := range map[string]struct {
+		certificate func() (*tls.Certificate, error)
+		change      byte // in the keyid that is asked for
+		want        error
+	}{
+		"another keyid": {nil, 1, ErrKeyID},
+		"a copy":        {func() (*tls.Certificate, error) { return &copied, nil }, 0, errAfterChain},
+	} {
+		t.Run(name, func(t *testing.T) {
+			to := startServer(t, ServerConfig{Certificate: c.certificate, Handler: newRecorder(), Legacy: legacyIdentity(t, fixedClock)})
+			to.KeyID[0] ^= c.change
+			var dialed atomic.Int32
+			client := newTestClient(t, ClientConfig{Legacy: always, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+				dialed.Add(1)
+				return new(net.Dialer).DialContext(ctx, network, address)
+			}})
+			if _, err := client.Probe(context.Background(), to); !errors.Is(err, c.want) || dialed.Load() != 1 {
+				t.Errorf("%v after %d connections", err, dialed.Load())
+			}
+		})
 	}
 }
 
