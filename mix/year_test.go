@@ -12,6 +12,7 @@ import (
 
 	"mixminion/directory"
 	"mixminion/internal/crypt"
+	"mixminion/internal/store"
 	"mixminion/mix"
 	"mixminion/packet"
 )
@@ -124,6 +125,8 @@ func (y *year) look() {
 		y.mix.FlushQueues() // the next attempt may be days away
 		return y.next.total() >= len(y.sent)
 	})
+	// What the next hop has is sent once more if the mix ends before it hears of that.
+	eventually(y.t, y.when+": the mix is done with each packet", y.holdsNothing)
 	for digest := range y.sent {
 		if n := y.next.times(digest); n != 1 {
 			y.t.Fatalf("%s: a packet arrived %d times", y.when, n)
@@ -132,6 +135,18 @@ func (y *year) look() {
 	for _, d := range y.mix.Descriptors() {
 		eventually(y.t, y.when+": the descriptor is published", func() bool { return y.site.took(d) > 0 })
 	}
+}
+
+// holdsNothing reports whether the mix has no packet on its disk.
+func (y *year) holdsNothing() bool {
+	dir := y.t.TempDir()
+	for name, data := range y.files() {
+		if filepath.Dir(name) == y.cfg.QueueDir {
+			mustWrite(y.t, filepath.Join(dir, filepath.Base(name)), []byte(data))
+		}
+	}
+	report, err := store.Check(store.OS, dir)
+	return err == nil && report.Segments > 0 && report.Packets == 0
 }
 
 // send1 sends a packet to what is published now.
