@@ -313,7 +313,7 @@ func TestEnqueueAllOrNone(t *testing.T) {
 	c, _, home := newHome(t)
 	lock(t, c)
 	p := packets(t, 3, mixServers()[0].hop())
-	p.Packets[2].First.Host = strings.Repeat("x", 255)
+	p.Packets[2].First.Host = strings.Repeat("x", 256)
 	if ids, err := c.Enqueue(t.Context(), p); err == nil || ids != nil {
 		t.Errorf("%v, %v", ids, err)
 	}
