@@ -125,6 +125,15 @@ func TestLegacyWindow(t *testing.T) {
 	if most != legacyWindow {
 		t.Errorf("%d packets were unanswered, not %d", most, legacyWindow)
 	}
+	// This server answers in time for more than six never to be there.
+	l, err := c.connect(context.Background(), server.hop, expectKeyID(server.hop.KeyID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	if l.window != legacyWindow {
+		t.Errorf("the link is for %d unanswered packets", l.window)
+	}
 }
 
 func TestLegacyBothEnds(t *testing.T) {
@@ -369,7 +378,7 @@ func TestLegacyClientParts(t *testing.T) {
 	if _, err := c.Probe(context.Background(), server.hop); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-ended; err != io.EOF {
+	if err := <-ended; !errors.Is(err, io.EOF) {
 		t.Errorf("the server saw %v instead of close_notify", err)
 	}
 	c.Close()

@@ -26,6 +26,8 @@ import (
 	"github.com/zmap/zcrypto/tls"
 	zx509 "github.com/zmap/zcrypto/x509"
 	"go.uber.org/goleak"
+
+	"mixminion/internal/testnet/freeport"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -283,12 +285,7 @@ func writePEM(t *testing.T, file, kind string, ders ...[]byte) string {
 // openSSLServer runs openssl s_server for one connection; it answers lines with the same in reverse.
 func openSSLServer(t *testing.T, id *Identity, args ...string) string {
 	command := openssl(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	_ = l.Close() // openssl wants to listen itself
+	address := freeport.Addr(t)
 	cmd := exec.CommandContext(t.Context(), command, append([]string{
 		"s_server", "-accept", address, "-naccept", "1", "-rev", "-cert", writePEM(t, "cert", "CERTIFICATE", id.Chain[0]),
 		"-cert_chain", writePEM(t, "chain", "CERTIFICATE", id.Chain[1]),
