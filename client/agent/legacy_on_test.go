@@ -3,6 +3,8 @@
 package agent
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"testing"
 
 	"mixminion/client"
@@ -14,8 +16,11 @@ import (
 
 // The agent keeps to what the user's paths name: it takes a packet to an old mix that its path names, and no dummy.
 func TestLegacyDeparture(t *testing.T) {
-	keys := testdir.Keys()
-	node, err := oldnode.Start("hazel", keys[0], keys[1], clock.Real{}.Now)
+	identity, err := rsa.GenerateKey(rand.Reader, 2048) // the ready-made ones are those of the servers in home
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, err := oldnode.Start("hazel", identity, testdir.Keys()[0], clock.Real{}.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
