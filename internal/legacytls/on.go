@@ -27,7 +27,12 @@ const suite = tls.TLS_DHE_RSA_WITH_AES_128_CBC_SHA
 // that the server has the key of the first certificate is checked here. The error is approve's, wraps ErrSignature or
 // ErrHandshake, or comes from the library or the network. raw is left open on errors.
 func Client(ctx context.Context, raw net.Conn, now func() time.Time, approve func([]*x509.Certificate) error) (Conn, error) {
-	cfg := &tls.Config{
+	return handshake(ctx, raw, clientConfig(now), approve)
+}
+
+// clientConfig trusts no certificate.
+func clientConfig(now func() time.Time) *tls.Config {
+	return &tls.Config{
 		Time:                   now,
 		MinVersion:             tls.VersionTLS10,
 		SessionTicketsDisabled: true,
@@ -42,6 +47,10 @@ func Client(ctx context.Context, raw net.Conn, now func() time.Time, approve fun
 			},
 		},
 	}
+}
+
+// handshake has both guards against a server that does not have the key of its certificate. Each is enough, and tested without the other.
+func handshake(ctx context.Context, raw net.Conn, cfg *tls.Config, approve func([]*x509.Certificate) error) (Conn, error) {
 	var leaf []byte
 	seen := &flight{Conn: raw, approve: func(chain []*x509.Certificate) error {
 		if err := approve(chain); err != nil {
