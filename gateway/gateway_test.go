@@ -94,6 +94,18 @@ func TestForms(t *testing.T) {
 	}
 }
 
+// What is no mark, or has no end, is kept: a mail may not lose what its writer has written.
+func TestHTMLLosesNoText(t *testing.T) {
+	for page, want := range map[string]string{
+		"<p>1 < 2 and 3 > 2": "\n1 < 2 and 3 > 2", "I <3 you<br>all": "I <3 you\nall", "yes<": "yes<", "yes <!-- no": "yes <!-- no",
+		"a <b and <i>more</i>": "a more", "end <of": "end <of", "<!DOCTYPE html><?x?>yes": "yes", "< br>": "< br>",
+	} {
+		if got := fromHTML(page); got != want {
+			t.Errorf("%q became %q, not %q", page, got, want)
+		}
+	}
+}
+
 // Marks without end cost no more than their bytes.
 func TestHostileHTML(t *testing.T) {
 	for _, page := range []string{"<", "<!--", "<style>", "<div", "<pre>", "</pre>", "<br>", "<!-- >", "<p>"} {

@@ -37,15 +37,21 @@ func fromHTML(page string) string {
 		}
 		write(page[at : at+start])
 		at += start
+		if !beginsMark(page[at:]) {
+			write("<")
+			at++
+			continue
+		}
 		end := ">"
 		if strings.HasPrefix(page[at:], "<!--") {
 			end = "-->"
 		}
 		length := strings.Index(page[at:], end)
 		if length < 0 {
+			write(page[at:]) // nothing that was written is lost
 			break
 		}
-		name := strings.TrimLeft(lower[at+1:at+length], " \t\r\n")
+		name := lower[at+1 : at+length]
 		if i := strings.IndexAny(name, " \t\r\n"); i >= 0 {
 			name = name[:i]
 		}
@@ -70,4 +76,13 @@ func fromHTML(page string) string {
 		}
 	}
 	return strings.ReplaceAll(html.UnescapeString(out.String()), "\u00A0", " ")
+}
+
+// beginsMark tells a tag, a comment or the like from a mere sign for "less than".
+func beginsMark(page string) bool {
+	if len(page) < 2 {
+		return false
+	}
+	c := page[1]
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte("/!?", c) >= 0
 }
