@@ -108,12 +108,12 @@ func (d *dispatcher) gather(ctx context.Context, queue string) ended {
 		wait = x.Gather.Wait
 		d.pool.SetLimits(x.Gather.Limits)
 	}
-	items, held, err := d.waiting(queue, func(it store.Item) bool { return now.Sub(time.Unix(int64(it.Queued), 0)) > wait })
+	before := d.mix.store.Queue(queue, 0)
+	items, _, err := d.waiting(queue, func(it store.Item) bool { return now.Sub(time.Unix(int64(it.Queued), 0)) > wait })
 	if err != nil {
 		g.fatal = err
 		return g.ended
 	}
-	g.left = held
 	if x == nil {
 		items = nil // they wait in case that is undone
 	}
@@ -125,10 +125,25 @@ func (d *dispatcher) gather(ctx context.Context, queue string) ended {
 	if g.fatal == nil {
 		g.lookOver(wait)
 	}
+	g.left = d.remaining(queue, before)
 	if g.left > 0 && x != nil {
 		g.due = now.Add(pause)
 	}
 	return g.ended
+}
+
+// remaining counts the packets in a queue that were there before. Others have come since, and are to be tried at once.
+func (d *dispatcher) remaining(queue string, before []store.Item) (n int) {
+	old := make(map[store.ID]bool, len(before))
+	for _, it := range before {
+		old[it.ID] = true
+	}
+	for _, it := range d.mix.store.Queue(queue, 0) {
+		if old[it.ID] {
+			n++
+		}
+	}
+	return n
 }
 
 // enter takes some new fragments into the account, and does what follows from that.
@@ -148,7 +163,7 @@ func (g *gathering) enter(ctx context.Context, items []store.Item) {
 			g.drop(it.ID)
 		}
 		return ctx.Err() == nil
-	}, func(store.ID) { g.left-- })
+	}, func(store.ID) {})
 	if err != nil {
 		g.fatal = err
 		return
@@ -228,7 +243,6 @@ func (g *gathering) settle(kept []store.ID) {
 		}
 	}
 	g.fatal = d.saveFinished(g.since)
-	g.left = len(d.mix.store.Queue(g.queue, 0))
 }
 
 // destination returns which exit a message that has become whole goes to; false if to none, or if that cannot be told now.

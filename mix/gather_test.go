@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"io/fs"
 	"iter"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -338,6 +339,39 @@ func TestFragmentFlood(t *testing.T) {
 	if n := r.waitingFragments(); n > 16 || n+int(dropped) != 25 {
 		t.Errorf("%d fragments wait, %d are dropped", n, dropped)
 	}
+}
+
+// writerFunc is an io.Writer.
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// Fragments that come while others are being put together are looked at right after them.
+func TestFragmentsThatComeMeanwhile(t *testing.T) {
+	r := gatherRig(t, &wholeExit{}, func(g *mix.Gather) { g.Size, g.Bytes = 60_000, 16*packet.PayloadLen })
+	r.cfg.Interval = 20 * time.Second // less than the minute that is waited with what cannot be helped
+	busy, goOn := make(chan struct{}), make(chan struct{})
+	r.cfg.Logger = slog.New(slog.NewTextHandler(writerFunc(func(line []byte) (int, error) {
+		if bytes.Contains(line, []byte("take all the space")) { // it is at work, and says so once a day at most
+			close(busy)
+			<-goOn
+		}
+		return r.log.Write(line)
+	}), nil))
+	r.run()
+	var flood []*packet.Packet
+	for range 20 {
+		_, p := r.fragmented(30_000, packet.TypeSMTP)
+		flood = append(flood, p[0])
+	}
+	r.mustSend(flood...)
+	r.mixOnce()
+	<-busy
+	_, packets := r.fragmented(40_000, packet.TypeSMTP)
+	r.mustSend(packets[:2]...)
+	r.mixOnce()
+	close(goOn)
+	eventually(t, "the message is delivered", func() bool { return r.mix.Counts().Delivered == 1 })
 }
 
 // What cannot be delivered is dropped, and counted.
