@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -57,6 +58,7 @@ func Audit(dir string, group []directory.Voter) (*AuditReport, error) {
 	var cache directory.Cache
 	trusted := Members(group)
 	var next *directory.Directory
+	var forks []fork
 	for _, d := range slices.Backward(days) {
 		c, sigs, err := readHistory(&cache, dir, d)
 		name := d.Format(dateLayout)
@@ -70,42 +72,68 @@ func Audit(dir string, group []directory.Voter) (*AuditReport, error) {
 			next = nil
 			continue
 		}
-		vouched := next != nil && r.follows(c, next)
+		hash := c.BodyHash()
+		var vouched, late bool
+		if next != nil {
+			vouched, late = r.follows(c, next)
+		}
+		forks = slices.DeleteFunc(forks, func(f fork) bool {
+			if f.names != hash {
+				return false
+			}
+			vouched = true
+			r.note("%s names that of %s as the one before it: that of %s came late, so it rests on its own signatures", f.of, name, f.late)
+			return true
+		})
+		if late {
+			forks = append(forks, fork{of: next.ValidAfter.Format(dateLayout), late: name, names: *next.Previous})
+		}
 		if q, err := directory.CheckQuorum(c, sigs, trusted); err != nil {
-			if !errors.Is(err, directory.ErrQuorum) || !vouched {
+			other := !slices.Equal(c.Voters, sortedGroup(group))
+			if !errors.Is(err, directory.ErrQuorum) || !vouched && !(late && other) {
 				r.problem("%s is signed by %d of %d of the authorities, which is no majority", name, q.Signed, q.Trusted)
-			} else if !slices.Equal(c.Voters, sortedGroup(group)) {
+			} else if !vouched {
+				r.note("%s was made by another group, and none that is kept vouches for it", name)
+			} else if other {
 				r.note("%s was made by another group; it is vouched for by the one after it", name)
 			} else {
 				r.problem("%s is signed by %d of %d of the authorities only, though it is vouched for by the one after it", name, q.Signed, q.Trusted)
 			}
 		}
 		if d.Equal(r.Last) {
-			hash := c.BodyHash()
 			r.Head = hex.EncodeToString(hash[:])
 		}
 		next = c
 	}
+	for _, f := range forks {
+		r.problem("%s names another consensus before it than the one of %s: one of the two was replaced", f.of, f.late)
+	}
 	return r, nil
+}
+
+// A fork is a consensus that does not name the one of the day before. That is in order if it names an older one, because the other got its
+// last signatures when most had voted for the next day.
+type fork struct {
+	of, late string // days
+	names    [sha256.Size]byte
 }
 
 func sortedGroup(group []directory.Voter) []directory.Voter {
 	return slices.Compact(slices.SortedFunc(slices.Values(group), directory.CompareVoters))
 }
 
-// follows checks that next names c, the consensus that is kept before it, and reports whether it does.
-func (r *AuditReport) follows(c, next *directory.Directory) bool {
-	name, after := c.ValidAfter.Format(dateLayout), next.ValidAfter.Format(dateLayout)
-	gap := next.ValidAfter.Sub(c.ValidAfter) > day
+// follows reports whether next names c, the consensus that is kept before it, or else whether c may have come late.
+func (r *AuditReport) follows(c, next *directory.Directory) (follows, late bool) {
 	switch {
 	case next.Previous == nil:
-		r.note("%s names no consensus before it, so what was before rests on its own signatures", after)
+		r.note("%s names no consensus before it, so what was before rests on its own signatures", next.ValidAfter.Format(dateLayout))
 	case *next.Previous == c.BodyHash():
-		return true
-	case gap:
-		r.note("%s names a consensus before it that is not the one of %s: one of a day in between, which is missing here", after, name)
+		return true, false
+	case next.ValidAfter.Sub(c.ValidAfter) > day:
+		r.note("%s names a consensus before it that is not the one of %s: one of a day in between, which is missing here",
+			next.ValidAfter.Format(dateLayout), c.ValidAfter.Format(dateLayout))
 	default:
-		r.problem("%s names another consensus before it than the one of %s: one of the two was replaced", after, name)
+		return false, true
 	}
-	return false
+	return false, false
 }
