@@ -93,10 +93,11 @@ func (d *dispatcher) gather(ctx context.Context, queue string) ended {
 	g := gathering{ended: ended{queue: queue, due: now.Add(gatherAgain)}, d: d, now: now, since: nextMidnight(now)}
 	// What was taken once is not lost by a change of the configuration.
 	d.pool.SetLimits(reassemble.Limits{Size: math.MaxUint32, Bytes: math.MaxInt64, Messages: math.MaxInt})
+	before := d.mix.store.Queue(queue, 0)
 	switch err := d.recall(ctx); {
 	case errors.Is(err, store.ErrFull):
 		d.mix.warnFull()
-		g.due = now.Add(pause)
+		g.left, g.due = len(before), now.Add(pause)
 		return g.ended
 	case err != nil || ctx.Err() != nil:
 		g.fatal = err
@@ -108,7 +109,6 @@ func (d *dispatcher) gather(ctx context.Context, queue string) ended {
 		wait = x.Gather.Wait
 		d.pool.SetLimits(x.Gather.Limits)
 	}
-	before := d.mix.store.Queue(queue, 0)
 	items, _, err := d.waiting(queue, func(it store.Item) bool { return now.Sub(time.Unix(int64(it.Queued), 0)) > wait })
 	if err != nil {
 		g.fatal = err
